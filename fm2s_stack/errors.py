@@ -1,0 +1,74 @@
+"""Every error the package raises on purpose.
+
+::
+
+    Fm2sError
+    |-- UsageError (ValueError)                what was asked cannot be meant
+    |-- StackError (ValueError)                the input cannot be used
+    |   |-- StackNotFound (FileNotFoundError)  nothing is there
+    |   |-- StackUnreadable                    not a format we read, or damaged
+    |   |-- StackTruncated                     bytes, pages, files are missing
+    |   |-- UnsupportedPixels (TypeError)      RGB, complex, 64-bit integers
+    |   `-- NonFinitePixels                    NaN or infinity, frame named
+    |-- OutputError (OSError)                  the output cannot be written or used
+    |   |-- OutputExists (FileExistsError)     something is in the way
+    |   `-- OutputIncomplete                   the output was never sealed
+    |-- MemoryTooSmall (MemoryError)           no plan fits in the allowed memory
+    `-- DeviceError (RuntimeError)             no such device
+
+Each message is one line that gives the file or option, the value met, what was
+expected, and what to do. Only ``cli`` turns them into exit codes: ``UsageError``
+into 2, every other into 1.
+"""
+
+
+class Fm2sError(Exception):
+    """Root of the errors of this package."""
+
+
+class UsageError(Fm2sError, ValueError):
+    """An option or argument that cannot be meant, or contradicts another."""
+
+
+class StackError(Fm2sError, ValueError):
+    """An input that cannot be used."""
+
+
+class StackNotFound(StackError, FileNotFoundError):
+    """There is no file at the path, or no file matches the pattern."""
+
+
+class StackUnreadable(StackError):
+    """The input is of a format we do not read, or its structure is damaged."""
+
+
+class StackTruncated(StackError):
+    """Bytes, pages or sibling files that the input promises are missing."""
+
+
+class UnsupportedPixels(StackError, TypeError):
+    """Pixels that are not grey levels we can denoise: RGB, complex, 64-bit integers."""
+
+
+class NonFinitePixels(StackError):
+    """NaN or infinity in the data, with the frame named."""
+
+
+class OutputError(Fm2sError, OSError):
+    """An output that cannot be written or used."""
+
+
+class OutputExists(OutputError, FileExistsError):
+    """Something stands where the output should go, and overwriting was not asked for."""
+
+
+class OutputIncomplete(OutputError):
+    """An output that a run left unfinished."""
+
+
+class MemoryTooSmall(Fm2sError, MemoryError):
+    """No plan fits in the memory that the run may use."""
+
+
+class DeviceError(Fm2sError, RuntimeError):
+    """A device that does not exist or cannot be used."""

@@ -1,0 +1,63 @@
+"""The frozen settings of a run. Every field says what it is, with its unit."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal
+
+from fm2s_stack.image import StackAxis
+
+FitMode = Literal["stack", "every", "frame"]
+Pyramid = Literal["yx", "zyx", "none"]
+OmeZarrVersion = Literal["0.4", "0.5"]
+NanPolicy = Literal["refuse", "keep"]
+
+DRAWS = 450
+STEPS_PER_DRAW = 5
+DEFAULT_SEED = 3407
+
+
+@dataclass(frozen=True)
+class Preset:
+    """The noise parameters of a microscope (FM2S, arXiv 2412.10031, on a scale of 0 to 1)."""
+
+    name: str  #: as given to ``-c``
+    amplification: int  #: lambda: channels the plane is repeated to, 1 or more
+    stride: int  #: side of the square patches that share a noise level, pixels
+    filter: int  #: side of the median window that makes the target, odd, pixels
+    k_g: float  #: strength of the Gaussian noise, times the patch level over 255
+    k_p: float  #: strength of the patchwise Poisson noise, photons at the patch level
+    lambda_p: float  #: strength of the Poisson noise over the plane, photons at level 1
+
+
+@dataclass(frozen=True)
+class FitSettings:
+    """How networks are trained. Every field changes pixels."""
+
+    preset: Preset  #: the noise to train against
+    mode: FitMode = "stack"  #: one network a channel, one per `every` planes, or one a plane
+    every: int = 0  #: planes a window has along the stack axis, in mode ``every``
+    crop: int | None = 64  #: side of the training crops, pixels; None: whole planes
+    draws: int = DRAWS  #: noise draws, each followed by five steps of Adam
+    seed: int = DEFAULT_SEED  #: what every random stream is derived from
+
+
+@dataclass(frozen=True)
+class WriteSettings:
+    """What the output looks like."""
+
+    dtype: str | None = None  #: pixel type of the output; None: the input's
+    pyramid: Pyramid = "yx"  #: axes halved from level to level
+    ome_zarr: OmeZarrVersion = "0.5"  #: NGFF version; 0.4 is zarr 2 and unsharded
+    chunks: tuple[int, int, int] | None = None  #: (planes, y, x) of a chunk; None: planned
+    overwrite: bool = False  #: replace what stands at the output path
+
+
+@dataclass(frozen=True)
+class RunSettings:
+    """Where and how a run happens. No field here changes a pixel on one kind of device."""
+
+    along: StackAxis | None = None  #: stack axis; None: t where there are frames, else z
+    device: str = "auto"  #: ``auto``, ``cpu``, ``cuda`` or ``cuda:N``
+    memory: int | None = None  #: bytes the process may use; None: what the machine allows
+    threads: int | None = None  #: units computed at a time on the CPU; None: the affinity

@@ -1,0 +1,122 @@
+"""`Stack`: the opened input, and the selection of frames, slices and channels from it."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
+from typing import TYPE_CHECKING
+
+import numpy as np
+from numpy.typing import NDArray
+
+from fm2s_stack.errors import UsageError
+from fm2s_stack.image import Image
+
+if TYPE_CHECKING:
+    import dask.array as da
+
+
+@dataclass(frozen=True)
+class Identity:
+    """What identifies the content of an input, wherever it lies.
+
+    `digest` is what two runs compare: a copy on another disk has the same one.
+    """
+
+    name: str  #: file or folder name, without its folder
+    size: int  #: bytes of all files together
+    mtime: float  #: last change, seconds since 1970; told, never compared
+    digest: str  #: blake2b over the sizes, the page table and sampled pages, hexadecimal
+
+
+@dataclass(frozen=True)
+class Stack:
+    """An opened recording.
+
+    `array` has the axes ``tczyx``; its blocks follow the storage, and computing one reads
+    it. The object and its graph pickle: they hold paths and offsets, no open files.
+    """
+
+    path: str  #: what was opened, as given
+    format: str  #: what it was read as, for example ``"ImageJ TIFF"``
+    array: da.Array  #: pixels, ``tczyx``, native byte order
+    image: Image  #: axes, scale, channels, dtype
+    identity: Identity  #: of the content of the whole source, whatever is selected
+    t_start: int = 0  #: source index of the first frame in `array`
+    z_start: int = 0  #: source index of the first slice in `array`
+    channel_indices: tuple[int, ...] = (0,)  #: source index of each channel in `array`
+    breaks: tuple[int, ...] = ()  #: frames of `array` at which a new file or trial starts
+    notes: tuple[str, ...] = ()  #: what was assumed or dropped, to be said aloud
+    headers: Mapping[str, str] = field(default_factory=dict)  #: raw metadata by name
+
+    def plane(self, t: int, c: int, z: int) -> NDArray[np.generic]:
+        """Pixels of one plane, shape (y, x), indices into `array`."""
+        block = self.array[t, c, z].compute(scheduler="synchronous")
+        return np.asarray(block)
+
+    def select(
+        self,
+        *,
+        frames: tuple[int | None, int | None] | None = None,
+        slices: tuple[int | None, int | None] | None = None,
+        channels: tuple[str, ...] = (),
+    ) -> Stack:
+        """The same stack with fewer frames, slices or channels.
+
+        Parameters
+        ----------
+        frames, slices
+            First and one past the last index, as a Python slice (from 0, negative from the
+            end, None open).
+        channels
+            Indices (from 0) or names; empty keeps all.
+
+        Raises
+        ------
+        UsageError
+            If the selection is empty or a channel is not there.
+        """
+        n_t, _, n_z = self.array.shape[:3]
+        t0, t1 = _bounds("frames", frames, n_t)
+        z0, z1 = _bounds("slices", slices, n_z)
+        chosen = [self._channel(name) for name in channels] or list(range(self.array.shape[1]))
+        array = self.array[t0:t1, :, z0:z1]
+        if channels:
+            array = array[:, chosen]
+        image, names, times = self.image, self.image.channels, self.image.timestamps
+        return replace(
+            self,
+            array=array,
+            image=replace(
+                image,
+                shape=array.shape,
+                channels=tuple(names[c] for c in chosen) if names else (),
+                timestamps=times[t0:t1] if times is not None else None,
+            ),
+            t_start=self.t_start + t0,
+            z_start=self.z_start + z0,
+            channel_indices=tuple(self.channel_indices[c] for c in chosen),
+            breaks=tuple(b - t0 for b in self.breaks if t0 < b < t1),
+        )
+
+    def _channel(self, name: str) -> int:
+        if name in self.image.channels:
+            return self.image.channels.index(name)
+        count = self.array.shape[1]
+        if name.isdecimal() and int(name) < count:
+            return int(name)
+        known = ", ".join(self.image.channels) or "no names"
+        raise UsageError(
+            f"--channel {name}: {self.path} has {count} channel(s), 0 to {count - 1} ({known})"
+        )
+
+
+def _bounds(
+    what: str, wanted: tuple[int | None, int | None] | None, length: int
+) -> tuple[int, int]:
+    start, stop, _ = slice(*(wanted or (None, None))).indices(length)
+    if start >= stop:
+        a, b = wanted or (None, None)
+        text = f"{'' if a is None else a}:{'' if b is None else b}"
+        raise UsageError(f"--{what} {text} selects none of {length} {what}; give a:b with a < b")
+    return start, stop

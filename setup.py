@@ -1,0 +1,46 @@
+"""Installation metadata; the tools' settings are in pyproject.toml."""
+
+from pathlib import Path
+
+from setuptools import find_packages, setup
+
+HERE = Path(__file__).parent
+
+setup(
+    name="fm2s-stack",
+    version="0.1.0",
+    description="Zero-shot FM2S denoising of large microscopy stacks, TIFF and OME-Zarr to OME-Zarr",
+    long_description=(HERE / "README.md").read_text(encoding="utf-8"),
+    long_description_content_type="text/markdown",
+    license="Apache-2.0",
+    license_files=["LICENSE"],
+    python_requires=">=3.11",
+    packages=find_packages(include=["fm2s_stack", "fm2s_stack.*"]),
+    package_data={"fm2s_stack": ["py.typed"]},
+    install_requires=[
+        "click>=8.1",
+        "dask[array]>=2024.8",
+        "google-crc32c>=1.5",
+        "imagecodecs>=2024.6",
+        "numpy>=1.26",
+        "ome-zarr>=0.12",
+        "pillow>=10",
+        "scipy>=1.11",
+        "tifffile>=2024.8",
+        "torch>=2.4",
+        "zarr>=3.1.3",
+    ],
+    extras_require={
+        "report": ["matplotlib>=3.8"],
+        "test": [
+            "hypothesis>=6.100",
+            "matplotlib>=3.8",
+            "ome-zarr-models>=1.5",
+            "pytest>=8",
+            "scikit-image>=0.22",
+            "yaozarrs>=0.3",
+        ],
+        "lint": ["mypy>=1.11", "ruff>=0.6"],
+    },
+    entry_points={"console_scripts": ["fm2s-stack=fm2s_stack.cli.main:main"]},
+)

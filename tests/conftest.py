@@ -1,0 +1,38 @@
+"""Shared fixtures: the folder of real data, and the marker of the slow tier."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import pytest
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    parser.addoption("--all", action="store_true", help="run the slow tier too")
+
+
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    if config.getoption("--all"):
+        return
+    skip = pytest.mark.skip(reason="slow tier: run scripts/test.sh --all")
+    for item in items:
+        if "slow" in item.keywords:
+            item.add_marker(skip)
+
+
+def data_folder() -> Path | None:
+    """The folder of real images and movies, or None."""
+    named = os.environ.get("FM2S_STACK_TEST_DATA")
+    folder = Path(named) if named else Path(__file__).parents[2] / "shared" / "data"
+    return folder if folder.is_dir() else None
+
+
+@pytest.fixture(scope="session")
+def data() -> Path:
+    folder = data_folder()
+    if folder is None and os.environ.get("CI"):
+        pytest.fail("no test data: CI needs ../shared/data or FM2S_STACK_TEST_DATA")
+    if folder is None:
+        pytest.skip("no test data: set FM2S_STACK_TEST_DATA to its folder")
+    return folder
