@@ -9,7 +9,7 @@ HERE = Path(__file__).parent
 setup(
     name="fm2s-stack",
     version="0.1.0",
-    description="Zero-shot FM2S denoising of large microscopy stacks, TIFF and OME-Zarr to OME-Zarr",
+    description="Zero-shot FM2S denoising of large TIFF and OME-Zarr stacks",
     long_description=(HERE / "README.md").read_text(encoding="utf-8"),
     long_description_content_type="text/markdown",
     license="Apache-2.0",

@@ -1,0 +1,1 @@
+"""What FM2S is: arrays in, arrays out."""

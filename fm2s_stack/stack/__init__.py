@@ -1,0 +1,1 @@
+"""What comes in: `open_stack(path) -> Stack`."""

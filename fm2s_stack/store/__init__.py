@@ -1,0 +1,1 @@
+"""What goes out: OME-Zarr, TIFF and PNG, with provenance."""
