@@ -1,0 +1,227 @@
+"""`Denoiser`: trained networks with their intensity map, callable on planes."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, NamedTuple
+
+import numpy as np
+import torch
+from numpy.typing import ArrayLike, DTypeLike, NDArray
+
+from fm2s_stack.errors import NonFinitePixels
+from fm2s_stack.fm2s import network
+from fm2s_stack.fm2s.intensity import IntensityMap
+from fm2s_stack.fm2s.padding import fill_invalid, valid_pixels
+from fm2s_stack.settings import NanPolicy, Preset
+
+if TYPE_CHECKING:
+    import dask.array as da
+
+Core = tuple[tuple[int, int], tuple[int, int]]
+
+#: The network runs on a fixed grid of tiles of this side, pixels. Tiles keep the hidden
+#: channels in cache; the fixed grid gives equal results however a plane was cut before.
+TILE = 256
+
+
+class Denoised(NamedTuple):
+    """Denoised planes and how many of their pixels were clipped to the dtype."""
+
+    planes: NDArray[np.generic]  #: shape (n, y, x)
+    clipped: int  #: pixels beyond the range of the dtype
+
+
+@dataclass(frozen=True, eq=False)
+class Denoiser:
+    """The networks of one channel, and what is needed to use them.
+
+    With several networks each has a position along the stack; a plane between two of them
+    gets both results, blended linearly, so that no step appears where one takes over.
+    """
+
+    weights: NDArray[np.float32]  #: collapsed parameters, shape (networks, 3529)
+    positions: NDArray[np.float64]  #: where along the stack each network applies, ascending
+    intensity: IntensityMap  #: grey levels to the unit scale and back
+    preset: Preset  #: the noise it was trained against
+    channel: int = 0  #: index of the channel in the source
+    loss: tuple[float, ...] = ()  #: final training loss of each network
+    nan: NanPolicy = "refuse"  #: what happens to pixels that carry no light
+    halo: int = network.HALO  #: pixels to each side that a result depends on
+
+    def __call__(
+        self,
+        planes: ArrayLike,
+        positions: ArrayLike | None = None,
+        *,
+        dtype: DTypeLike | None = None,
+        device: str = "cpu",
+    ) -> NDArray[np.generic]:
+        """Denoise planes.
+
+        Parameters
+        ----------
+        planes
+            Grey levels, shape (..., y, x).
+        positions
+            Position of each plane along the stack (its source index), shape of `planes`
+            without y and x. Needed when there are several networks.
+        dtype
+            Pixel type of the result; None: that of `planes`.
+        device
+            ``cpu`` or ``cuda:N``.
+
+        Returns
+        -------
+        ndarray
+            Shape of `planes`; integers rounded and clipped to `dtype`, never wrapped.
+
+        Raises
+        ------
+        ValueError
+            If there are several networks and no positions.
+        NonFinitePixels
+            If a plane has NaN or infinity and `nan` is ``refuse``.
+        """
+        array = np.asarray(planes)
+        flat = array.reshape(-1, *array.shape[-2:])
+        if positions is None and len(self.weights) > 1:
+            raise ValueError(f"{len(self.weights)} networks: positions of the planes are needed")
+        where = np.zeros(len(flat)) if positions is None else np.ravel(np.asarray(positions))
+        if len(where) != len(flat):
+            raise ValueError(f"{len(where)} positions for {len(flat)} planes")
+        result = self.denoise(flat, where, dtype=dtype, device=device)
+        return result.planes.reshape(array.shape)
+
+    def denoise(
+        self,
+        planes: NDArray[np.generic],
+        positions: NDArray[np.float64],
+        *,
+        core: Core | None = None,
+        dtype: DTypeLike | None = None,
+        device: str = "cpu",
+    ) -> Denoised:
+        """Denoise planes, or the core of planes that were cut with a halo.
+
+        Parameters
+        ----------
+        planes
+            Grey levels, shape (n, y, x).
+        positions
+            Of each plane along the stack, shape (n,).
+        core
+            Rows and columns of `planes` that are wanted; None: all. Around it must lie
+            `halo` pixels, fewer only where the plane ends.
+        """
+        rows, columns = core or ((0, planes.shape[1]), (0, planes.shape[2]))
+        wanted = np.dtype(dtype or planes.dtype)
+        result = np.empty((len(planes), rows[1] - rows[0], columns[1] - columns[0]), wanted)
+        clipped = 0
+        for i, plane in enumerate(planes):
+            result[i], count = self._plane(plane, positions[i], (rows, columns), wanted, device)
+            clipped += count
+        return Denoised(result, clipped)
+
+    def _plane(
+        self, plane: NDArray[np.generic], position: float, core: Core, dtype: np.dtype, device: str
+    ) -> tuple[NDArray[np.generic], int]:
+        valid = self._valid(plane, position)
+        unit = self.intensity.to_unit(plane)
+        if valid is not None:
+            unit = fill_invalid(np.where(valid, unit, 0), valid)
+        mixed = [
+            (share, apply_network(self.weights[i], unit, core, device))
+            for i, share in self._shares(position)
+        ]
+        if len(mixed) == 1:
+            blended = mixed[0][1]
+        else:
+            blended = sum(np.float32(share) * part for share, part in mixed)  # type: ignore[assignment]
+        levels, clipped = self.intensity.from_unit(blended, dtype)
+        if valid is not None:
+            inside = (slice(*core[0]), slice(*core[1]))
+            kept = plane[inside].astype(dtype)
+            levels = np.where(valid[inside], levels, kept)
+        return levels, clipped
+
+    def _valid(self, plane: NDArray[np.generic], position: float) -> NDArray[np.bool_] | None:
+        if self.nan == "keep":
+            valid = valid_pixels(plane)
+            return None if valid.all() else valid
+        if plane.dtype.kind == "f" and not np.isfinite(plane).all():
+            raise NonFinitePixels(
+                f"plane {position:g} of channel {self.channel} has NaN or infinite pixels; "
+                "keep them as they are with --nan keep"
+            )
+        return None
+
+    def _shares(self, position: float) -> list[tuple[int, float]]:
+        """The networks that make a plane at the position, and the share of each."""
+        if len(self.positions) == 1:
+            return [(0, 1.0)]
+        after = int(np.searchsorted(self.positions, position))
+        if after == 0 or after == len(self.positions) or self.positions[after] == position:
+            return [(min(after, len(self.positions) - 1), 1.0)]
+        left, right = self.positions[after - 1], self.positions[after]
+        share = float((position - left) / (right - left))
+        return [(after - 1, 1 - share), (after, share)]
+
+    def map(self, array: da.Array, positions: ArrayLike | None = None) -> da.Array:
+        """Denoise a Dask array lazily, with any scheduler.
+
+        Parameters
+        ----------
+        array
+            Grey levels, shape (..., y, x), chunked in any way; cuts in y and x get the exact
+            halo, so chunks never show in the result.
+        positions
+            Of the planes, as for calling.
+        """
+        from fm2s_stack.fm2s.lazy import map_denoiser
+
+        return map_denoiser(self, array, positions)
+
+
+def apply_network(
+    weights: NDArray[np.float32], unit: NDArray[np.float32], core: Core, device: str = "cpu"
+) -> NDArray[np.float32]:
+    """Run a collapsed network over the core of a plane, tile by tile.
+
+    Parameters
+    ----------
+    weights
+        Shape (3529,).
+    unit
+        Shape (y, x), on the unit scale, with the halo around the core.
+    core
+        Rows and columns that are wanted; their starts are multiples of 256 in the plane.
+
+    Returns
+    -------
+    ndarray
+        Shape of the core, not clamped.
+    """
+    (y0, y1), (x0, x1) = core
+    result = np.empty((y1 - y0, x1 - x0), np.float32)
+    parameters = torch.from_numpy(weights).to(device)
+    with torch.inference_mode():
+        # Channels last is 2.5 times faster here, and the layout fixes the arithmetic.
+        plane = torch.from_numpy(unit).to(device)[None, None]
+        for top in range(y0, y1, TILE):
+            for left in range(x0, x1, TILE):
+                rows = (top, min(top + TILE, y1))
+                columns = (left, min(left + TILE, x1))
+                part = _tile(parameters, plane, rows, columns)
+                result[rows[0] - y0 : rows[1] - y0, columns[0] - x0 : columns[1] - x0] = part
+    return result
+
+
+def _tile(
+    parameters: torch.Tensor, plane: torch.Tensor, rows: tuple[int, int], columns: tuple[int, int]
+) -> NDArray[np.float32]:
+    top, left = max(rows[0] - network.HALO, 0), max(columns[0] - network.HALO, 0)
+    cut = plane[..., top : rows[1] + network.HALO, left : columns[1] + network.HALO]
+    outputs = network.forward(parameters, cut.to(memory_format=torch.channels_last))
+    kept = outputs[0, 0, rows[0] - top : rows[1] - top, columns[0] - left : columns[1] - left]
+    return kept.cpu().numpy()

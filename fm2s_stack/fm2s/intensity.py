@@ -1,0 +1,69 @@
+"""The affine intensity map between the recording's grey levels and the scale of 0 to 1.
+
+The presets are tuned on images in [0, 1]. One map serves a whole channel: a map per frame
+would be a gain per frame, which is flicker.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import DTypeLike, NDArray
+
+LOW_PERCENT = 0.1
+HIGH_PERCENT = 99.99
+
+
+@dataclass(frozen=True)
+class IntensityMap:
+    """Grey level ``low`` goes to 0 and ``high`` to 1; values beyond pass linearly."""
+
+    low: float  #: grey level that becomes 0
+    high: float  #: grey level that becomes 1
+    clamp: bool = False  #: whether results are held within [0, 1], as for 8-bit input
+
+    def to_unit(self, values: NDArray[np.generic]) -> NDArray[np.float32]:
+        """Grey levels on the unit scale, float32, any shape."""
+        span = self.high - self.low
+        if values.dtype.itemsize > 2:  # float32 would lose large offsets before subtracting
+            return ((values.astype(np.float64) - self.low) / span).astype(np.float32)
+        return (values.astype(np.float32) - np.float32(self.low)) / np.float32(span)
+
+    def from_unit(
+        self, values: NDArray[np.float32], dtype: DTypeLike
+    ) -> tuple[NDArray[np.generic], int]:
+        """Values of the unit scale as grey levels of `dtype`, and how many were clipped.
+
+        Integers are rounded to the nearest and clipped to the range of `dtype`, never
+        wrapped. Floating point results are not clipped, save to the range of float16.
+        """
+        wanted = np.dtype(dtype)
+        unit = np.clip(values, 0, 1) if self.clamp else values
+        levels = unit.astype(np.float64) * (self.high - self.low) + self.low
+        limits = np.iinfo(wanted) if wanted.kind in "iu" else np.finfo(wanted)
+        if wanted.kind in "iu":
+            levels = np.rint(levels)
+        outside = int(np.count_nonzero((levels < limits.min) | (levels > limits.max)))
+        return np.clip(levels, limits.min, limits.max).astype(wanted), outside
+
+
+def measure_intensity(values: NDArray[np.generic], dtype: DTypeLike) -> IntensityMap:
+    """The map of a channel from sampled pixels.
+
+    Parameters
+    ----------
+    values
+        Finite grey levels of sampled frames, any shape.
+    dtype
+        Pixel type of the recording. ``uint8`` is exactly value/255, as published; others
+        send the 0.1 and 99.99 percentiles to 0 and 1.
+    """
+    if np.dtype(dtype) == np.uint8:
+        return IntensityMap(0.0, 255.0, clamp=True)
+    if not values.size:
+        return IntensityMap(0.0, 1.0)
+    low, high = (float(v) for v in np.percentile(values, (LOW_PERCENT, HIGH_PERCENT)))
+    if high <= low:  # nearly all pixels have one value
+        low, high = float(values.min()), float(values.max())
+    return IntensityMap(low, high if high > low else low + 1.0)

@@ -1,0 +1,80 @@
+"""Mapping a denoiser over a Dask array."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import dask.array as da
+import numpy as np
+from dask.array.overlap import overlap
+from numpy.typing import ArrayLike, NDArray
+
+if TYPE_CHECKING:
+    from fm2s_stack.fm2s.denoiser import Denoiser
+
+
+def map_denoiser(
+    denoiser: Denoiser, array: da.Array, positions: ArrayLike | None = None
+) -> da.Array:
+    """Denoise `array` lazily; see `Denoiser.map`."""
+    where = _lazy_positions(denoiser, array, positions)
+    depth = {array.ndim - 2: denoiser.halo, array.ndim - 1: denoiser.halo}
+    if denoiser.nan == "keep":  # padding is known by the whole plane
+        array = array.rechunk({axis: -1 for axis in depth})
+    y_chunks, x_chunks = (_at_least(array.chunks[axis], denoiser.halo) for axis in depth)
+    aligned = array.rechunk((*array.chunks[:-2], y_chunks, x_chunks))
+    haloed = overlap(aligned, depth=depth, boundary="none")
+    return da.map_blocks(
+        _block,
+        haloed,
+        where,
+        denoiser=denoiser,
+        y_chunks=y_chunks,
+        x_chunks=x_chunks,
+        chunks=aligned.chunks,
+        dtype=array.dtype,
+        meta=np.empty((0,) * array.ndim, array.dtype),
+    )
+
+
+def _lazy_positions(denoiser: Denoiser, array: da.Array, positions: ArrayLike | None) -> da.Array:
+    if positions is None and len(denoiser.weights) > 1:
+        raise ValueError(f"{len(denoiser.weights)} networks: positions of the planes are needed")
+    shape = array.shape[:-2]
+    values = np.zeros(shape) if positions is None else np.asarray(positions, np.float64)
+    if values.shape != shape:
+        raise ValueError(f"positions of shape {values.shape} for planes of shape {shape}")
+    return da.from_array(values[..., None, None], chunks=(*array.chunks[:-2], 1, 1))
+
+
+def _at_least(chunks: tuple[int, ...], least: int) -> tuple[int, ...]:
+    """The chunks, with those shorter than the halo joined to the one before."""
+    joined: list[int] = []
+    for size in chunks:
+        if joined and (size < least or joined[-1] < least):
+            joined[-1] += size
+        else:
+            joined.append(size)
+    return tuple(joined)
+
+
+def _block(
+    planes: NDArray[np.generic],
+    positions: NDArray[np.float64],
+    denoiser: Denoiser,
+    y_chunks: tuple[int, ...],
+    x_chunks: tuple[int, ...],
+    block_info: dict | None = None,
+) -> NDArray[np.generic]:
+    if not block_info:  # Dask asks for an example of the result
+        return planes
+    *_, row, column = block_info[0]["chunk-location"]
+    core = (_core(y_chunks, row, denoiser.halo), _core(x_chunks, column, denoiser.halo))
+    flat = planes.reshape(-1, *planes.shape[-2:])
+    result = denoiser.denoise(flat, positions.ravel(), core=core).planes
+    return result.reshape(*planes.shape[:-2], *result.shape[-2:])
+
+
+def _core(chunks: tuple[int, ...], place: int, halo: int) -> tuple[int, int]:
+    start = halo if place else 0
+    return start, start + chunks[place]

@@ -1,0 +1,105 @@
+"""The FM2S network, as one flat vector of parameters (arXiv 2412.10031, section 3).
+
+Three convolutions, 5x5, 3x3 and 5x5, with 24 and 12 channels between them, zero padding
+"same", and LeakyReLU of slope 1e-3 after the first two. In training it has `amplification`
+input and output channels. At inference all input channels are equal and the outputs are
+averaged, so the same function needs one channel at either end: `collapse`.
+
+A flat vector keeps an optimizer step at one tensor instead of six, and is what is stored.
+"""
+
+from __future__ import annotations
+
+import math
+
+import torch
+from torch import Tensor
+from torch.nn import functional
+
+HIDDEN = (24, 12)
+KERNELS = (5, 3, 5)
+HALO = sum(k // 2 for k in KERNELS)  #: pixels to each side that an output pixel depends on
+SLOPE = 1e-3
+
+
+def layer_shapes(amplification: int) -> tuple[tuple[int, int, int, int], ...]:
+    """Shapes (out, in, rows, columns) of the three kernels."""
+    widths = (amplification, *HIDDEN, amplification)
+    return tuple((widths[i + 1], widths[i], kernel, kernel) for i, kernel in enumerate(KERNELS))
+
+
+def parameter_count(amplification: int) -> int:
+    """Length of the flat vector: weights and biases of the three layers."""
+    return sum(math.prod(shape) + shape[0] for shape in layer_shapes(amplification))
+
+
+COLLAPSED = parameter_count(1)  #: 3,529 parameters
+
+
+def initial_parameters(amplification: int, generator: torch.Generator) -> Tensor:
+    """Fresh parameters, uniform within 1/sqrt(fan in), on the generator's device."""
+    parts = []
+    for shape in layer_shapes(amplification):
+        bound = 1 / math.sqrt(math.prod(shape[1:]))
+        size = math.prod(shape) + shape[0]
+        uniform = torch.rand(size, generator=generator, device=generator.device)
+        parts.append((uniform * 2 - 1) * bound)
+    return torch.cat(parts)
+
+
+def layers(parameters: Tensor, amplification: int) -> list[tuple[Tensor, Tensor]]:
+    """(kernel, bias) of each layer, as views of the flat vector."""
+    found, start = [], 0
+    for shape in layer_shapes(amplification):
+        middle = start + math.prod(shape)
+        stop = middle + shape[0]
+        found.append((parameters[start:middle].view(shape), parameters[middle:stop]))
+        start = stop
+    return found
+
+
+def forward(parameters: Tensor, planes: Tensor) -> Tensor:
+    """Run the network.
+
+    Parameters
+    ----------
+    parameters
+        Flat vector, shape (parameter_count(amplification),).
+    planes
+        Shape (n, amplification, y, x), float32.
+
+    Returns
+    -------
+    Tensor
+        Shape of `planes`, not clamped.
+    """
+    one, two, three = layers(parameters, planes.shape[1])
+    hidden = _convolve(planes, one)  # (n, 24, y, x)
+    hidden = functional.leaky_relu_(hidden, SLOPE)
+    hidden = _convolve(hidden, two)  # (n, 12, y, x)
+    hidden = functional.leaky_relu_(hidden, SLOPE)
+    return _convolve(hidden, three)  # (n, amplification, y, x)
+
+
+def _convolve(planes: Tensor, layer: tuple[Tensor, Tensor]) -> Tensor:
+    kernel, bias = layer
+    return functional.conv2d(planes, kernel, bias, padding=kernel.shape[-1] // 2)
+
+
+def collapse(parameters: Tensor, amplification: int) -> Tensor:
+    """Parameters of the 1->24->12->1 network that equals the amplified one at inference.
+
+    The first kernel is summed over its input channels, the last averaged over its output
+    channels. The results agree up to where the amplified outputs would have been clamped
+    one by one before their mean.
+    """
+    (k1, b1), (k2, b2), (k3, b3) = layers(parameters, amplification)
+    parts = (
+        k1.sum(dim=1, keepdim=True),
+        b1,
+        k2,
+        b2,
+        k3.mean(dim=0, keepdim=True),
+        b3.mean(dim=0, keepdim=True),
+    )
+    return torch.cat([part.reshape(-1) for part in parts])
