@@ -84,8 +84,11 @@ def to_canonical(array: da.Array, axes: str) -> da.Array:
     axes
         Letters of ``tczyx`` in stored order, none repeated.
     """
-    ordered = array.transpose([axes.index(a) for a in canonical_order(axes)])
-    return ordered[tuple(slice(None) if a in axes else None for a in CANONICAL_AXES)]
+    import dask.array as da
+
+    ordered: da.Array = da.transpose(array, [axes.index(a) for a in canonical_order(axes)])
+    five: da.Array = ordered[tuple(slice(None) if a in axes else None for a in CANONICAL_AXES)]
+    return five
 
 
 def micrometres(value: object, unit: str | None) -> float | None:
