@@ -1,0 +1,205 @@
+"""The page directories of a TIFF file, read strictly.
+
+tifffile walks the same chain, but ends it with a log line where a truncated file ends it, and
+takes the shape of later pages from the first. A recording that lost pages must be an error, and
+every page must be known to lie inside the file, so the chain is walked here and pages are
+decoded by tifffile. After TIFF 6.0 (Adobe 1992), section 2, and the BigTIFF design of libtiff.
+"""
+
+from __future__ import annotations
+
+import struct
+from dataclasses import dataclass
+from pathlib import Path
+from typing import BinaryIO
+
+import numpy as np
+from numpy.typing import NDArray
+
+from fm2s_stack.errors import StackTruncated, StackUnreadable
+
+SUBFILE, WIDTH, HEIGHT, BITS, COMPRESSION, PHOTOMETRIC, FILL_ORDER = (
+    254,
+    256,
+    257,
+    258,
+    259,
+    262,
+    266,
+)
+DESCRIPTION, STRIP_OFFSETS, SAMPLES, STRIP_COUNTS = 270, 273, 277, 279
+X_RESOLUTION, Y_RESOLUTION, RESOLUTION_UNIT, SOFTWARE, ARTIST = 282, 283, 296, 305, 315
+PREDICTOR, TILE_WIDTH, TILE_OFFSETS, TILE_COUNTS, SAMPLE_FORMAT = 317, 322, 324, 325, 339
+DEPTH, IJ_COUNTS, IJ_METADATA, MICROMANAGER = 32997, 50838, 50839, 51123
+FORMAT_CODES: tuple[int, ...] = (
+    *(SUBFILE, WIDTH, HEIGHT, BITS, COMPRESSION, PHOTOMETRIC, FILL_ORDER, SAMPLES),
+    *(PREDICTOR, TILE_WIDTH, SAMPLE_FORMAT, DEPTH),
+)
+
+# Bytes of a value by its type: TIFF 6.0 page 15; 13 and 16 to 18 are IFD and BigTIFF types.
+_SIZES = {1: 1, 2: 1, 3: 2, 4: 4, 5: 8, 6: 1, 7: 1, 8: 2, 9: 4, 10: 8, 11: 4, 12: 8, 13: 4}
+_SIZES |= {16: 8, 17: 8, 18: 8}
+_INTEGERS = {1: "u1", 3: "u2", 4: "u4", 13: "u4", 16: "u8", 18: "u8"}
+_MOST_TAGS = 4096
+_READ_AHEAD = 1024
+
+Entry = tuple[int, int, bytes]  # type, count, value or offset as stored
+
+
+@dataclass(frozen=True)
+class PageFormat:
+    """What pages must share to be one stack, and how their bytes are stored."""
+
+    shape: tuple[int, int]  #: rows, columns
+    bits: int  #: bits of a sample as stored
+    kind: int  #: SampleFormat: 1 unsigned, 2 signed, 3 float, 5 and 6 complex
+    samples: int  #: values of a pixel; more than one is colour
+    photometric: int  #: PhotometricInterpretation: 0 and 1 are grey, 3 has a colour table
+    plain: bool  #: uncompressed strips of whole bytes without predictor
+    thumbnail: bool  #: a reduced image or mask beside the recording
+    depth: int  #: planes inside one page (SGI ImageDepth)
+
+    @property
+    def page_bytes(self) -> int:
+        """Bytes of the samples of a page, unpacked to whole bytes."""
+        size = max(1, 1 << max(0, (self.bits - 1).bit_length() - 3))
+        return self.shape[0] * self.shape[1] * self.samples * self.depth * size
+
+
+class TiffBytes:
+    """An open TIFF file of either size and byte order, that never reads past its end.
+
+    Parameters
+    ----------
+    file
+        Open for reading, unbuffered.
+    path
+        Its name, for messages.
+
+    Raises
+    ------
+    StackUnreadable
+        If the first bytes are not those of a TIFF.
+    StackTruncated
+        If a read would pass the end of the file.
+    """
+
+    def __init__(self, file: BinaryIO, path: Path) -> None:
+        self.file, self.path = file, path
+        self.size = file.seek(0, 2)
+        head = self.at(0, min(16, self.size), "header")
+        self.order = {b"II": "<", b"MM": ">"}.get(head[:2], "")
+        magic = int.from_bytes(head[2:4], "little" if self.order == "<" else "big")
+        if not self.order or magic not in (42, 43) or len(head) < (8 if magic == 42 else 16):
+            raise StackUnreadable(
+                f"{path}: begins with {head[:4]!r}, not as a TIFF; give a TIFF, OME-Zarr or image"
+            )
+        self.big = magic == 43
+        self.word = struct.Struct(self.order + ("Q" if self.big else "I"))
+        self.number = struct.Struct(self.order + ("Q" if self.big else "H"))
+        self.entry = "HHQ8s" if self.big else "HHI4s"
+        self.entry_size = 20 if self.big else 12
+        self.first = self.word.unpack_from(head, 8 if self.big else 4)[0]
+
+    def at(self, offset: int, length: int, what: str) -> bytes:
+        """Exactly `length` bytes from `offset`."""
+        if offset < 0 or length < 0 or offset + length > self.size:
+            raise StackTruncated(
+                f"{self.path}: the {what} would lie at bytes {offset} to {offset + length}, but "
+                f"the file ends at {self.size}; it is truncated or damaged: copy it again"
+            )
+        self.file.seek(offset)
+        data = self.file.read(length)
+        if len(data) != length:
+            raise StackTruncated(f"{self.path}: the {what} ends early at byte {offset + len(data)}")
+        return data
+
+    def directory(self, offset: int, page: int) -> tuple[dict[int, Entry], int]:
+        """Entries of the directory at `offset` by tag (the first of a tag), and the next offset."""
+        what = f"directory of page {page}"
+        data = self.at(offset, min(_READ_AHEAD, max(0, self.size - offset)), what)
+        head, word = self.number.size, self.word.size
+        if len(data) < head:
+            self.at(offset, head, what)
+        count = self.number.unpack_from(data)[0]
+        if not 0 < count <= _MOST_TAGS:
+            raise StackUnreadable(
+                f"{self.path}: the {what} at byte {offset} claims {count} tags; the file is damaged"
+            )
+        length = head + count * self.entry_size + word
+        if length > len(data):
+            data = self.at(offset, length, what)
+        flat = struct.unpack_from(self.order + self.entry * count, data, head)
+        entries: dict[int, Entry] = {}
+        for i in range(0, 4 * count, 4):
+            entries.setdefault(flat[i], flat[i + 1 : i + 4])
+        return entries, self.word.unpack_from(data, length - word)[0]
+
+    def raw(self, entry: Entry, what: str) -> bytes:
+        """Bytes of the values of an entry."""
+        kind, count, value = entry
+        length = _SIZES.get(kind, 1) * count
+        if length <= len(value):
+            return value[:length]
+        return self.at(self.word.unpack(value)[0], length, what)
+
+    def integers(self, entry: Entry, what: str) -> NDArray[np.int64]:
+        """Values of an entry of unsigned integers."""
+        if entry[0] not in _INTEGERS or entry[1] < 1:
+            raise StackUnreadable(
+                f"{self.path}: the {what} have type {entry[0]} and count {entry[1]}, not integers"
+            )
+        values = np.frombuffer(self.raw(entry, what), self.order + _INTEGERS[entry[0]])
+        return values.astype(np.int64)
+
+    def rational(self, entry: Entry | None) -> float | None:
+        """Value of an entry that is one fraction; None if absent or not finite."""
+        if entry is None or entry[0] != 5 or entry[1] < 1:
+            return None
+        above, below = struct.unpack(self.order + "II", self.raw(entry, "resolution")[:8])
+        return above / below if below else None
+
+    def text(self, entry: Entry | None, what: str) -> str:
+        """Value of an entry as text, UTF-8 or else Latin-1, up to its trailing zeros."""
+        if entry is None or entry[0] not in (1, 2, 7):
+            return ""
+        data = self.raw(entry, what).rstrip(b"\0")
+        try:
+            return data.decode("utf-8")
+        except UnicodeDecodeError:
+            return data.decode("latin-1")
+
+
+def page_format(tiff: TiffBytes, entries: dict[int, Entry], page: int) -> PageFormat:
+    """What the tags of a page say about its pixels.
+
+    Raises
+    ------
+    StackUnreadable
+        If rows or columns are missing or zero.
+    """
+
+    def first(code: int, default: int) -> int:
+        if code not in entries:
+            return default
+        return int(tiff.integers(entries[code], f"tag {code} of page {page}")[0])
+
+    width, height = first(WIDTH, 0), first(HEIGHT, 0)
+    if width < 1 or height < 1:
+        raise StackUnreadable(
+            f"{tiff.path}: page {page} has {height} rows and {width} columns; no y and x to denoise"
+        )
+    bits = first(BITS, 1)
+    if BITS in entries and len(set(tiff.integers(entries[BITS], "bits per sample"))) > 1:
+        bits = 0
+    plain = (first(COMPRESSION, 1), first(PREDICTOR, 1), first(FILL_ORDER, 1)) == (1, 1, 1)
+    return PageFormat(
+        shape=(height, width),
+        bits=bits,
+        kind=first(SAMPLE_FORMAT, 1),
+        samples=first(SAMPLES, 1),
+        photometric=first(PHOTOMETRIC, 1),
+        plain=plain and bits in (8, 16, 32, 64) and TILE_WIDTH not in entries,
+        thumbnail=bool(first(SUBFILE, 0) & 0b101),
+        depth=first(DEPTH, 1),
+    )

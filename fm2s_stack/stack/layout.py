@@ -1,0 +1,138 @@
+"""From axes and lengths to the page number of each frame, channel and slice. Pure integers."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from fm2s_stack.errors import StackTruncated, StackUnreadable, UsageError
+from fm2s_stack.image import Scale
+
+PAGE_AXES = "tcz"
+_GUESSES = {0: "", 1: "t", 2: "tz", 3: "tzc"}
+
+
+@dataclass(frozen=True, eq=False)
+class Layout:
+    """What a format says about a flat run of pages."""
+
+    format: str  #: for example ``"ImageJ TIFF"``
+    numbers: NDArray[np.int64]  #: page number of each (frame, channel, slice)
+    scale: Scale = Scale()  #: physical steps
+    channels: tuple[str, ...] = ()  #: one name a channel, or none
+    timestamps: tuple[float, ...] | None = None  #: seconds, one a frame
+    notes: tuple[str, ...] = ()  #: what was assumed or dropped
+
+
+def page_numbers(axes: str, lengths: tuple[int, ...]) -> NDArray[np.int64]:
+    """Page number of each (t, c, z) of pages stored in C order of `axes`.
+
+    Parameters
+    ----------
+    axes
+        Letters of ``tcz``, the slowest first, none repeated; absent ones have length one.
+    lengths
+        Pages along each, 1 or more.
+
+    Returns
+    -------
+    array of int64, shape (t, c, z)
+    """
+    stored = np.arange(math.prod(lengths), dtype=np.int64).reshape(lengths)
+    ordered = stored.transpose([axes.index(a) for a in PAGE_AXES if a in axes])
+    return ordered[tuple(slice(None) if a in axes else None for a in PAGE_AXES)]
+
+
+def guessed_axes(lengths: tuple[int, ...], path: str) -> tuple[str, str]:
+    """Letters for axes of pages that the file does not name, and the note that says so.
+
+    Raises
+    ------
+    UsageError
+        If there are more than three.
+    """
+    if len(lengths) not in _GUESSES:
+        raise UsageError(
+            f"{path}: {len(lengths)} axes of pages, {lengths}, without names: give --axes"
+        )
+    axes = _GUESSES[len(lengths)]
+    if not axes:
+        return "", ""
+    names = {"t": "frames", "z": "slices", "c": "channels"}
+    what = " x ".join(f"{n} {names[a]}" for a, n in zip(axes, lengths, strict=True))
+    return axes, f"the axes of the pages are not named: taken as {what} (--axes to change)"
+
+
+def axes_as_asked(
+    asked: str, known: tuple[int, ...], pages: int, page_shape: tuple[int, int], path: str
+) -> tuple[str, tuple[int, ...]]:
+    """The page axes that ``--axes`` names, and their lengths.
+
+    Parameters
+    ----------
+    asked
+        One letter a stored axis, either case, ending in YX.
+    known
+        Lengths of the page axes by the file's own metadata, those longer than one.
+    pages
+        Pages of the file.
+    page_shape
+        Rows and columns.
+    path
+        The file, for messages.
+
+    Raises
+    ------
+    UsageError
+        If the letters do not fit the stored shape.
+    """
+    letters = asked.strip().lower()
+    flat = (pages,) if pages > 1 else ()
+    fits = [lengths for lengths in (known, flat) if len(lengths) == len(letters) - 2]
+    right = set(letters) <= set("tczyx") and len(set(letters)) == len(letters)
+    if not (right and letters.endswith("yx") and fits):
+        shapes = " or ".join(
+            str((*lengths, *page_shape)) for lengths in dict.fromkeys((known, flat))
+        )
+        raise UsageError(
+            f"--axes {asked}: the stored shape of {path} is {shapes}; give one letter an axis, of "
+            "T, C, Z, Y and X, ending in YX"
+        )
+    return letters[:-2], fits[0]
+
+
+def extended(axes: str, lengths: tuple[int, ...], pages: int, path: str) -> tuple[int, ...]:
+    """Lengths when a recording goes on over several files: along t, else its slowest axis.
+
+    Raises
+    ------
+    StackUnreadable
+        If the pages of all files are no multiple of those of one step.
+    """
+    if math.prod(lengths) == pages or not axes:
+        return lengths
+    step = math.prod(lengths[1:])
+    if "t" in axes[1:] or pages % step:
+        raise StackUnreadable(
+            f"{path}: {pages} pages over all files do not continue {lengths} along "
+            f"{axes.upper()}; a file may be missing; --axes TYX reads them as plain frames"
+        )
+    return (pages // step, *lengths[1:])
+
+
+def check_count(promised: int, pages: int, path: str) -> None:
+    """Refuse a file with fewer pages than its header promises.
+
+    Raises
+    ------
+    StackTruncated
+        With both counts.
+    """
+    if pages < promised:
+        raise StackTruncated(
+            f"{path}: its header promises {promised} pages, {pages} are stored; it is truncated: "
+            "copy it again"
+        )
