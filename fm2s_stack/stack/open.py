@@ -1,0 +1,118 @@
+"""`open_stack`: from a path to a `Stack`, whatever the format."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+
+from fm2s_stack.errors import StackUnreadable, UnsupportedPixels, UsageError
+from fm2s_stack.stack.base import Stack
+from fm2s_stack.stack.inputs import Inputs, PathLike, find_inputs
+from fm2s_stack.stack.reader import OpenOptions, Recording
+
+Bounds = tuple[int | None, int | None]
+PIXEL_TYPES = frozenset("uint8 int8 uint16 int16 uint32 int32 float16 float32 float64".split())
+
+
+def open_stack(
+    path: PathLike | Sequence[PathLike],
+    *,
+    axes: str | None = None,
+    series: int | None = None,
+    channel: Sequence[str | int] = (),
+    frames: Bounds | None = None,
+    slices: Bounds | None = None,
+    cache_dir: PathLike | None = None,
+) -> Stack:
+    """Open a recording lazily; no pixels are read beyond a few sampled pages.
+
+    Parameters
+    ----------
+    path
+        A TIFF, PNG or JPEG file, an OME-Zarr or zarr array, a Prairie View (Bruker) folder
+        or XML, a folder, a glob, a ``.txt`` list of files, or a sequence of files.
+    axes
+        One letter an axis of the stored array, such as ``"TYX"``, where the file does not
+        say or is wrong.
+    series
+        Which series of a file with several, from 0.
+    channel
+        Channels to keep, by index from 0 or by name; empty: all.
+    frames, slices
+        First and one past the last to keep, as a Python slice; None: all.
+    cache_dir
+        Folder of page tables; None: the user's cache folder.
+
+    Returns
+    -------
+    Stack
+        With a Dask array of shape (t, c, z, y, x) in the input's dtype, native byte order.
+
+    Raises
+    ------
+    StackNotFound
+        If nothing is there.
+    StackUnreadable, StackTruncated
+        If it is damaged, incomplete or of a format we do not read.
+    UnsupportedPixels
+        If pixels are not grey, complex, boolean or 64-bit integers.
+    UsageError
+        If an option does not fit the input or the selection is empty.
+    """
+    folder = None if cache_dir is None else Path(cache_dir)
+    inputs = find_inputs(path)
+    found = _read(inputs, OpenOptions(axes=axes, series=series, cache_dir=folder))
+    _refuse_pixels(inputs.given, found)
+    stack = Stack(
+        path=os.fspath(inputs.given),
+        format=found.format,
+        array=found.array,
+        image=found.image,
+        identity=found.identity,
+        channel_indices=tuple(range(found.array.shape[1])),
+        breaks=found.breaks,
+        notes=inputs.notes + found.notes,
+        headers=found.headers,
+    )
+    return stack.select(frames=frames, slices=slices, channels=tuple(map(str, channel)))
+
+
+def _read(inputs: Inputs, options: OpenOptions) -> Recording:
+    if inputs.kind == "zarr":
+        from fm2s_stack.stack.omezarr import open_zarr
+
+        return open_zarr(inputs.files[0], options)
+    if inputs.kind == "tiff":
+        return _read_tiff(inputs, options)
+    if options.series:
+        raise UsageError(f"--series {options.series}: {inputs.given} has one series; leave it out")
+    if inputs.kind == "bruker":
+        from fm2s_stack.stack.bruker import open_bruker
+
+        return open_bruker(inputs.files[0], options)
+    from fm2s_stack.stack.images import open_images
+
+    return open_images(inputs.files, options)
+
+
+def _read_tiff(inputs: Inputs, options: OpenOptions) -> Recording:
+    from fm2s_stack.stack.images import is_plane_sequence, open_images
+    from fm2s_stack.stack.tiff import open_tiff
+
+    if len(inputs.files) > 1 and is_plane_sequence(inputs.files):
+        return open_images(inputs.files, options)
+    return open_tiff(inputs.files, options)
+
+
+def _refuse_pixels(given: str, found: Recording) -> None:
+    if 0 in found.array.shape:
+        raise StackUnreadable(f"{given}: holds no pixels (shape {found.array.shape})")
+    dtype = np.dtype(found.array.dtype)
+    if dtype.name not in PIXEL_TYPES:
+        raise UnsupportedPixels(
+            f"{given}: pixels are {dtype}, expected integers of 8 to 32 bits or floats of 16 to "
+            "64; convert them first"
+        )
