@@ -128,7 +128,11 @@ def frame_si_psnr(results: Iterable[ArrayLike], truths: Iterable[ArrayLike]) -> 
     return float(np.mean([si_psnr(*pair) for pair in _frames(results, truths)]))
 
 
-def trace_correlation(results: Iterable[ArrayLike], truths: Iterable[ArrayLike]) -> float:
+def trace_correlation(
+    results: Iterable[ArrayLike],
+    truths: Iterable[ArrayLike],
+    where: NDArray[np.bool_] | None = None,
+) -> float:
     """Pearson correlation over time with the truth, averaged over pixels.
 
     Pixels whose truth never changes are left out. A pixel that changes in the truth and
@@ -138,6 +142,8 @@ def trace_correlation(results: Iterable[ArrayLike], truths: Iterable[ArrayLike])
     ----------
     results, truths
         Equally many planes of one shape; arrays of shape (t, y, x) or iterables.
+    where
+        Pixels to average over, shape (y, x), such as those of active cells; None: all.
 
     Returns
     -------
@@ -152,7 +158,7 @@ def trace_correlation(results: Iterable[ArrayLike], truths: Iterable[ArrayLike])
     """
     moments = _moments(_frames(results, truths))
     _, _, of_result, of_truth, together = moments
-    live = of_truth > 0
+    live = of_truth > 0 if where is None else (of_truth > 0) & where
     if not live.any():
         raise UsageError("no pixel of the truth changes over time: there is no trace to follow")
     scale = np.sqrt(of_result[live] * of_truth[live])

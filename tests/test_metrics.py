@@ -124,6 +124,7 @@ def test_a_flattened_trace_counts_as_no_correlation() -> None:
     results = truths.copy()
     results[:, 0] = 7
     assert trace_correlation(results, truths) == pytest.approx(0.5)
+    assert trace_correlation(results, truths, np.array([[False], [True]])) == pytest.approx(1)
 
 
 @pytest.mark.parametrize("measure", [frame_si_psnr, trace_correlation])

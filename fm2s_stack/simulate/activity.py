@@ -1,0 +1,106 @@
+"""What cells and axons do: bursts of spikes, and the fluorescence that follows them.
+
+Spikes are drawn in windows of time, each from its own random stream. A frame asks only the
+windows whose spikes still glow in it.
+"""
+
+from __future__ import annotations
+
+from functools import lru_cache
+from typing import Literal, NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from fm2s_stack.simulate.settings import Simulation
+
+Float = NDArray[np.float64]
+
+WINDOW = 10.0  # seconds
+GLOW = 12.0  # decay times after which exp(-t / decay) is below 1e-5 and dropped
+SPIKE = 0.3  # calcium of one spike, in units in which response saturates at 1
+
+
+class Population(NamedTuple):
+    """Some spiking units of one kind."""
+
+    stream: Literal["cell activity", "axon activity"]  #: its random numbers: rates, windows
+    size: int  #: number of units
+    rate: float  #: bursts a second, median over units
+
+
+class Spikes(NamedTuple):
+    """Spikes in no order."""
+
+    time: Float  #: seconds from the first frame
+    unit: NDArray[np.intp]  #: whose
+
+
+def response(simulation: Simulation, frame: int, population: Population) -> Float:
+    """Fluorescence of each unit above rest, from 0 at rest to 1 at saturation.
+
+    Parameters
+    ----------
+    simulation
+        Settings.
+    frame
+        Index of the frame, from 0.
+    population
+        Who.
+
+    Returns
+    -------
+    ndarray of float64, shape (size,)
+        ``1 - exp(-calcium)``: linear for single spikes, saturating as an indicator does.
+    """
+    now = frame * simulation.frame_interval
+    windows = [spikes_of_window(simulation, k, population) for k in _windows(simulation, now)]
+    age = now - np.concatenate([spikes.time for spikes in windows])
+    unit = np.concatenate([spikes.unit for spikes in windows])
+    glowing = (age > 0) & (age < GLOW * simulation.decay)
+    each = SPIKE * kernel(age[glowing], simulation.rise, simulation.decay)
+    calcium = np.bincount(unit[glowing], weights=each, minlength=population.size)
+    return -np.expm1(-calcium)
+
+
+def kernel(age: Float, rise: float, decay: float) -> Float:
+    """Calcium at `age` seconds after a spike: exponential rise and decay, 1 at the peak."""
+    peak_age = rise * np.log1p(decay / rise)
+    peak = -np.expm1(-peak_age / rise) * np.exp(-peak_age / decay)
+    curve: Float = -np.expm1(-age / rise) * np.exp(-age / decay) / peak
+    return curve
+
+
+@lru_cache(maxsize=16)
+def spikes_of_window(simulation: Simulation, window: int, population: Population) -> Spikes:
+    """Spikes of the bursts that begin in one window of time.
+
+    Bursts are a Poisson process whose rate differs from unit to unit (log-normal, as in
+    cortex); the spikes of a burst follow each other at exponential intervals.
+    """
+    # Windows before the movie are negative, indices of random streams are not, and 0 is
+    # that of the rates.
+    index = 2 * window + 2 if window >= 0 else -2 * window - 1
+    rng = simulation.random(population.stream, index)
+    bursts = rng.poisson(burst_rates(simulation, population) * WINDOW)
+    unit = np.repeat(np.arange(population.size), bursts)
+    start = window * WINDOW + rng.uniform(0, WINDOW, unit.size)
+    spikes = 1 + rng.poisson(simulation.burst_spikes, unit.size)
+    gaps = rng.exponential(simulation.spike_interval, spikes.sum())
+    first = np.cumsum(spikes) - spikes
+    gaps[first] = 0
+    elapsed = np.cumsum(gaps)
+    time = np.repeat(start - elapsed[first], spikes) + elapsed
+    return Spikes(time, np.repeat(unit, spikes))
+
+
+def burst_rates(simulation: Simulation, population: Population) -> Float:
+    """Bursts a second of each unit, shape (size,)."""
+    rng = simulation.random(population.stream)
+    return population.rate * rng.lognormal(0.0, 0.8, population.size)
+
+
+def _windows(simulation: Simulation, now: float) -> range:
+    # A burst lasts seconds at most: one more window back holds those that began earlier.
+    oldest = now - GLOW * simulation.decay
+    return range(int(oldest // WINDOW) - 1, int(now // WINDOW) + 1)

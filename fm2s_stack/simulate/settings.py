@@ -1,0 +1,83 @@
+"""The settings of a simulated movie, and the random streams derived from them."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal, get_args
+
+import numpy as np
+
+from fm2s_stack.errors import UsageError
+
+PixelType = Literal["uint8", "uint16", "int16"]
+Stream = Literal["scene", "cells", "noise", "cell activity", "axon activity"]
+
+_ABOVE_ZERO = (
+    *("frames", "height", "width", "photons", "background", "cell_diameter", "decay", "rise"),
+    *("spike_interval", "gain", "pixel_size", "frame_interval"),
+)
+_NOT_BELOW_ZERO = (
+    *("seed", "neuropil", "vessels", "cell_density", "burst_rate", "burst_spikes", "read_noise"),
+)
+
+
+@dataclass(frozen=True)
+class Simulation:
+    """What is simulated. One value of every field gives one movie, bit for bit.
+
+    Raises
+    ------
+    UsageError
+        If a field has a value that cannot be meant, naming the field.
+    """
+
+    frames: int = 300  #: length of the movie, frames
+    height: int = 256  #: rows
+    width: int = 256  #: columns
+    seed: int = 0  #: what every random stream is derived from, 0 or more
+    dtype: PixelType = "uint16"  #: pixel type of the noisy movie
+
+    photons: float = 25.0  #: photons a frame expected in the brightest cell at its brightest
+    background: float = 0.05  #: unspecific light, as a part of `photons`
+    neuropil: float = 0.16  #: mean light of the neuropil at rest, as a part of `photons`
+    vessels: int = 2  #: blood vessels whose shadow crosses the field
+    cell_density: float = 0.0011  #: cells a square micrometre
+    cell_diameter: float = 12.5  #: mean diameter of a cell, micrometres
+
+    burst_rate: float = 0.12  #: bursts of spikes a second, median over cells
+    burst_spikes: float = 3.0  #: mean number of spikes in a burst beyond the first
+    spike_interval: float = 0.06  #: mean time between the spikes of a burst, seconds
+    rise: float = 0.05  #: time constant with which calcium rises, seconds
+    decay: float = 0.6  #: time constant with which calcium decays, seconds
+
+    gain: float = 40.0  #: grey levels a photon
+    offset: float | None = None  #: grey level of darkness; None: 200, 20 or (int16) 0
+    read_noise: float = 20.0  #: standard deviation of the noise of darkness, grey levels
+    correlation: float = 0.0  #: of the noise of horizontal neighbours, -0.5 to 0.5
+
+    pixel_size: float = 1.0  #: micrometres
+    frame_interval: float = 1 / 30  #: seconds
+
+    def __post_init__(self) -> None:
+        for name in _ABOVE_ZERO:
+            self._require(name, getattr(self, name) > 0, "a number above 0")
+        for name in _NOT_BELOW_ZERO:
+            self._require(name, getattr(self, name) >= 0, "0 or more")
+        self._require("correlation", abs(self.correlation) <= 0.5, "-0.5 to 0.5")
+        self._require("dtype", self.dtype in get_args(PixelType), "uint8, uint16 or int16")
+
+    def _require(self, name: str, fulfilled: bool, expected: str) -> None:
+        if not fulfilled:
+            raise UsageError(f"simulation: {name} is {getattr(self, name)}, expected {expected}")
+
+    @property
+    def dark_level(self) -> float:
+        """Grey level of a pixel that no photon reaches."""
+        if self.offset is not None:
+            return self.offset
+        # ScanImage subtracts the offset of its digitizer: darkness scatters around 0.
+        return {"uint8": 20.0, "uint16": 200.0, "int16": 0.0}[self.dtype]
+
+    def random(self, stream: Stream, index: int = 0) -> np.random.Generator:
+        """The random numbers of one ingredient at one place, independent of all others."""
+        return np.random.default_rng((self.seed, get_args(Stream).index(stream), index))
