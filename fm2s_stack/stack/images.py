@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from hashlib import blake2b
@@ -77,6 +78,15 @@ def plane_files(
 def is_plane_sequence(files: Sequence[Path]) -> bool:
     """Whether the first and the last file have one plane each; no other is opened."""
     return all(inspect_plane(file).only for file in {files[0], files[-1]})
+
+
+def ome_siblings(file: Path) -> set[str]:
+    """Names of the files that the OME-XML of a TIFF gives its pages to; empty if it has none."""
+    import tifffile
+
+    with tifffile.TiffFile(file, is_ome=False) as tif:
+        description = str(tif.pages.first.aspage().description)
+    return set(re.findall(r'FileName="([^"]+)"', description)) if "<OME" in description else set()
 
 
 def open_images(

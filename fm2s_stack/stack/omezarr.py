@@ -13,7 +13,7 @@ from fm2s_stack.errors import StackTruncated, StackUnreadable, UsageError
 from fm2s_stack.image import Image, Scale
 from fm2s_stack.stack.axes import canonical_order, parse_axes, to_canonical
 from fm2s_stack.stack.inputs import ZARR_MARKS
-from fm2s_stack.stack.ngff import Multiscale, parse_multiscale, refuse_others
+from fm2s_stack.stack.ngff import parse_multiscale, refuse_others
 from fm2s_stack.stack.reader import OpenOptions, Recording
 from fm2s_stack.stack.zarr_array import ZarrArray, inspect_array, lazy_array, open_node
 
@@ -60,9 +60,9 @@ def _plain_axes(folder: Path, array: ZarrArray, given: str | None) -> tuple[str,
     if given:
         return parse_axes(given, len(array.shape), str(folder)), ()
     axes = "".join(_LETTERS.get(name.strip().lower(), "?") for name in array.dimension_names)
-    if len(axes) == len(array.shape) and "?" not in axes and set("yx") <= set(axes):
-        if len(set(axes)) == len(axes):
-            return axes, ()
+    known = "?" not in axes and set("yx") <= set(axes) and len(set(axes)) == len(axes)
+    if known and len(axes) == len(array.shape):
+        return axes, ()
     if len(array.shape) == 2:
         return "yx", (f"{folder}: took its two axes for YX",)
     above = folder.absolute().parent

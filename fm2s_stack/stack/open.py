@@ -14,7 +14,8 @@ from fm2s_stack.stack.inputs import Inputs, PathLike, find_inputs
 from fm2s_stack.stack.reader import OpenOptions, Recording
 
 Bounds = tuple[int | None, int | None]
-PIXEL_TYPES = frozenset("uint8 int8 uint16 int16 uint32 int32 float16 float32 float64".split())
+INTEGERS = ("uint8", "int8", "uint16", "int16", "uint32", "int32")
+FLOATS = ("float16", "float32", "float64")
 
 
 def open_stack(
@@ -99,19 +100,22 @@ def _read(inputs: Inputs, options: OpenOptions) -> Recording:
 
 
 def _read_tiff(inputs: Inputs, options: OpenOptions) -> Recording:
-    from fm2s_stack.stack.images import is_plane_sequence, open_images
+    from fm2s_stack.stack.images import is_plane_sequence, ome_siblings, open_images
     from fm2s_stack.stack.tiff import open_tiff
 
-    if len(inputs.files) > 1 and is_plane_sequence(inputs.files):
-        return open_images(inputs.files, options)
-    return open_tiff(inputs.files, options)
+    files = inputs.files
+    if len(files) == 1 or not is_plane_sequence(files):
+        return open_tiff(files, options)
+    if ome_siblings(files[0]) == {file.name for file in files}:
+        return open_tiff(files[:1], options)
+    return open_images(files, options)
 
 
 def _refuse_pixels(given: str, found: Recording) -> None:
     if 0 in found.array.shape:
         raise StackUnreadable(f"{given}: holds no pixels (shape {found.array.shape})")
     dtype = np.dtype(found.array.dtype)
-    if dtype.name not in PIXEL_TYPES:
+    if dtype.name not in INTEGERS + FLOATS:
         raise UnsupportedPixels(
             f"{given}: pixels are {dtype}, expected integers of 8 to 32 bits or floats of 16 to "
             "64; convert them first"
