@@ -1,0 +1,80 @@
+"""Memory as one formula in bytes, and what the machine allows."""
+
+from __future__ import annotations
+
+import os
+from dataclasses import dataclass
+from pathlib import Path
+
+BASE = 700 * 2**20  #: interpreter, torch, zarr, dask and their pools, measured
+WORKER = 96 * 2**20  #: hidden channels of a tile and what the libraries keep for a thread
+SAFE_SHARE = 0.8  #: of the memory that is free, left to the run by default
+
+
+@dataclass(frozen=True)
+class MemoryModel:
+    """Bytes that a run holds at its peak."""
+
+    input_itemsize: int  #: bytes a pixel read
+    output_itemsize: int  #: bytes a pixel written
+    block_bytes: int  #: largest block of the stack's Dask array
+
+    def unit(self, depth: int, rows: int, columns: int) -> int:
+        """Bytes of a unit in flight.
+
+        Its output and the encoder's copies of it (compressed chunks and the shard joined of
+        them), the pyramid, two blocks of the input (one read, one cut from it) and one
+        plane in single and double precision.
+        """
+        plane = rows * columns
+        output = 4 * depth * plane * self.output_itemsize
+        return output + 2 * self.block_bytes + 48 * plane + WORKER
+
+    def process(self, working: int) -> int:
+        """Bytes of the process with `working` bytes in use."""
+        return BASE + working
+
+
+def allowed_memory() -> int:
+    """Bytes that this process may use: free memory, or less where a cgroup says so."""
+    limits = [_available(), *_cgroup_limits()]
+    return int(SAFE_SHARE * min(limits))
+
+
+def _available() -> int:
+    try:
+        for line in Path("/proc/meminfo").read_text().splitlines():
+            if line.startswith("MemAvailable:"):
+                return int(line.split()[1]) * 1024
+    except OSError:
+        pass
+    if hasattr(os, "sysconf") and "SC_PHYS_PAGES" in os.sysconf_names:
+        return os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE") // 2
+    return 4 * 2**30
+
+
+def _cgroup_limits() -> list[int]:
+    """Limits of the control group, version 2 and 1, and of every group above it."""
+    found = []
+    for pattern in ("/sys/fs/cgroup", "/sys/fs/cgroup/memory"):
+        for folder in (Path(pattern), *_own_groups(Path(pattern))):
+            for name in ("memory.max", "memory.limit_in_bytes"):
+                try:
+                    text = (folder / name).read_text().strip()
+                except OSError:
+                    continue
+                if text.isdecimal() and int(text) < 2**60:
+                    found.append(int(text))
+    return found
+
+
+def _own_groups(root: Path) -> list[Path]:
+    try:
+        lines = Path("/proc/self/cgroup").read_text().splitlines()
+    except OSError:
+        return []
+    groups = []
+    for line in lines:
+        path = Path(line.split(":", 2)[-1].lstrip("/"))
+        groups += [root / path, *(root / parent for parent in path.parents)]
+    return groups
