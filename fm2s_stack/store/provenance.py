@@ -1,0 +1,231 @@
+"""The attribute ``fm2s_stack``: what made an output, key by key, with nothing private in it.
+
+It is written in two parts: `describe_job` when the output is created (what was asked), and
+`describe_result` when it is sealed (what happened). `KEYS` documents every key.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import math
+import platform
+import re
+from collections.abc import Iterable, Mapping, Sequence
+from datetime import UTC, datetime
+from importlib import metadata
+from pathlib import Path, PureWindowsPath
+from typing import TypeAlias
+
+import numpy as np
+
+SCHEMA_VERSION = 1
+Json: TypeAlias = "bool | int | float | str | list[Json] | dict[str, Json] | None"
+
+KEYS: Mapping[str, str] = {
+    "schema_version": "number of this table; raised when a key changes its meaning",
+    "status": "'incomplete' until the seal, then 'complete'",
+    "started": "when the output was created, UTC, ISO 8601",
+    "finished": "when the output was sealed, UTC, ISO 8601",
+    "command": "command line, paths cut to their last part and secrets masked; [] for the library",
+    "versions": "versions of this package, of Python and of the libraries that touch pixels",
+    "source": "identity of the input: name, size in bytes, mtime in s since 1970, digest",
+    "selection": "which part of the input: format, first frame and slice, channels, breaks, notes",
+    "settings": "fit, write and run settings as used",
+    "seed": "what every random stream is derived from",
+    "preset": "noise parameters trained against",
+    "intensity": "affine intensity map of each channel",
+    "weights_sha256": "sha256 of the stored weights, little-endian float32 in C order",
+    "device": "kind of device that computed: 'cpu' or 'cuda'",
+    "timings": "seconds of each step",
+    "loss": "last training loss of each network, shape (t windows, channels, z windows)",
+    "clipped": "pixels that were clipped to the range of the output's dtype",
+    "units": "one row a unit: index, box, device kind, seconds, clipped pixels",
+}
+
+_PACKAGES = [
+    "fm2s-stack",
+    "numpy",
+    "torch",
+    "zarr",
+    "numcodecs",
+    "dask",
+    "ome-zarr",
+    "tifffile",
+    "imagecodecs",
+    "scipy",
+]
+_SECRET = re.compile(
+    r"(?i)^(-*[\w.-]*(?:password|passwd|token|secret|credential|key)[\w.-]*)(?:=(.*))?$", re.DOTALL
+)
+_URL_USER = re.compile(r"(\w+://)[^/@\s]+@")
+_WINDOWS_ROOT = re.compile(r"^([A-Za-z]:[\\/]|\\\\)")
+_HOMES = (
+    # A folder name may hold spaces only where a separator shows where it ends.
+    re.compile(r"[A-Za-z]:[\\/]+Users[\\/]+[^\\/:*?\"<>|\r\n]+(?=[\\/])", re.IGNORECASE),
+    re.compile(r"[A-Za-z]:[\\/]+Users[\\/]+[^\\/:*?\"<>|\s]+", re.IGNORECASE),
+    re.compile(r"(?<![\w.])/(?:home|Users)/[^/\s\"'<>:;,]+"),
+)
+
+
+def describe_job(
+    *,
+    command: Sequence[str],
+    source: object,
+    selection: object,
+    settings: object,
+    seed: int,
+    preset: object,
+) -> dict[str, Json]:
+    """Keys known before the first pixel; see `KEYS`.
+
+    Parameters
+    ----------
+    command
+        The words of the command line, the program first; empty if the library was called.
+    source, selection, settings, preset
+        Mappings or dataclasses, stored as JSON.
+    seed
+        Of the run.
+
+    Returns
+    -------
+    dict
+        JSON-safe, home folders and secrets removed, for `create_output`.
+    """
+    parts = {
+        "started": _now(),
+        "command": redact_command(command),
+        "versions": package_versions(),
+        "source": source,
+        "selection": selection,
+        "settings": settings,
+        "seed": seed,
+        "preset": preset,
+    }
+    return {key: jsonable(value) for key, value in parts.items()}
+
+
+def describe_result(
+    *,
+    intensity: object,
+    weights_sha256: str,
+    device: str,
+    timings: Mapping[str, float],
+    loss: object,
+    clipped: int,
+    units: Iterable[object],
+) -> dict[str, Json]:
+    """Keys known when the last unit is written; see `KEYS`.
+
+    Parameters
+    ----------
+    intensity
+        Mapping, dataclass, or one of them a channel.
+    weights_sha256
+        As `fm2s_stack.store.weights.weights_sha256` gives it.
+    device
+        Kind of device.
+    timings
+        Seconds of each step.
+    loss
+        Numbers or array of them; NaN is stored as null.
+    clipped
+        Pixels clipped, over the whole output.
+    units
+        Mapping or dataclass of each unit.
+
+    Returns
+    -------
+    dict
+        JSON-safe, for `seal`.
+    """
+    parts = {
+        "intensity": intensity,
+        "weights_sha256": weights_sha256,
+        "device": device,
+        "timings": timings,
+        "loss": loss,
+        "clipped": clipped,
+        "units": list(units),
+        "finished": _now(),
+    }
+    return {key: jsonable(value) for key, value in parts.items()}
+
+
+def package_versions() -> dict[str, str]:
+    """Versions of Python, of this package and of the installed libraries that touch pixels."""
+    versions = {"python": platform.python_version()}
+    for name in _PACKAGES:
+        try:
+            versions[name] = metadata.version(name)
+        except metadata.PackageNotFoundError:
+            continue
+    return versions
+
+
+def redact_command(words: Sequence[str]) -> list[str]:
+    """A command line without folders, passwords, tokens, keys or user names.
+
+    Absolute paths become their last part; the value of an option whose name has
+    ``password``, ``token``, ``secret``, ``credential`` or ``key`` in it becomes ``***``.
+    """
+    redacted: list[str] = []
+    mask_next = False
+    for word in words:
+        secret = _SECRET.match(word)
+        if mask_next and not word.startswith("--"):
+            redacted.append("***")
+        elif secret and secret[2] is not None:
+            redacted.append(f"{secret[1]}=***")
+        else:
+            redacted.append(_redact_word(word))
+        mask_next = bool(secret and secret[2] is None and word.startswith("-"))
+    return redacted
+
+
+def redact_text(text: str) -> str:
+    """Text with home folders as ``~`` and the user part of addresses as ``***``."""
+    for pattern in _HOMES:
+        text = pattern.sub("~", text)
+    home = str(Path.home())
+    if len(home) > 1:
+        text = re.sub(re.escape(home) + r"(?![\w.-])", "~", text)
+    return _URL_USER.sub(r"\1***@", text)
+
+
+def jsonable(value: object) -> Json:
+    """The same value as JSON can hold it.
+
+    Dataclasses become mappings; tuples, sets and arrays lists; paths, dtypes and whatever is
+    unknown text; NaN and infinity null. Texts pass `redact_text`.
+    """
+    if dataclasses.is_dataclass(value) and not isinstance(value, type):
+        fields = dataclasses.fields(value)
+        return {field.name: jsonable(getattr(value, field.name)) for field in fields}
+    if isinstance(value, Mapping):
+        return {redact_text(str(key)): jsonable(item) for key, item in value.items()}
+    if isinstance(value, np.ndarray | np.generic):
+        return jsonable(value.tolist())
+    if isinstance(value, list | tuple | range):
+        return [jsonable(item) for item in value]
+    if isinstance(value, set | frozenset):
+        return sorted((jsonable(item) for item in value), key=str)
+    if isinstance(value, float):
+        return value if math.isfinite(value) else None
+    if value is None or isinstance(value, bool | int):
+        return value
+    text = value.decode("utf-8", "replace") if isinstance(value, bytes) else str(value)
+    return redact_text(text)
+
+
+def _redact_word(word: str) -> str:
+    option, equals, value = word.partition("=") if word.startswith("-") else ("", "", word)
+    if _WINDOWS_ROOT.match(value):
+        value = PureWindowsPath(value).name
+    elif value.startswith(("/", "~")):
+        value = value.rstrip("/").rpartition("/")[2]
+    return redact_text(f"{option}{equals}{value}")
+
+
+def _now() -> str:
+    return datetime.now(UTC).isoformat(timespec="seconds")

@@ -1,0 +1,217 @@
+"""The subgroup ``fm2s_stack`` of an output: networks, losses, times and raw headers.
+
+Only zarr arrays, never pickles. ``weights`` and ``loss`` start as NaN, so that networks that
+were never written are noticed when they are read.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from fm2s_stack.errors import OutputError, OutputIncomplete
+from fm2s_stack.store.boxes import KEY_ENCODING, Span, ZarrFormat, compressors, write_box
+from fm2s_stack.store.provenance import redact_text
+
+if TYPE_CHECKING:
+    import zarr
+
+GROUP = "fm2s_stack"
+
+
+@dataclass(frozen=True)
+class StoredFit:
+    """The networks of an output."""
+
+    weights: NDArray[np.float32]  #: shape (t windows, channels, z windows, parameters)
+    loss: NDArray[np.float32]  #: last training loss, shape (t windows, channels, z windows)
+    knots: NDArray[np.float64]  #: plane at which each window's network holds; may be empty
+
+
+def create_weights(
+    path: str | Path,
+    shape: tuple[int, int, int, int],
+    *,
+    knots: Sequence[float] = (),
+    depth: tuple[int, int] | None = None,
+) -> None:
+    """Make the empty arrays ``weights``, ``loss`` and ``knots``.
+
+    Parameters
+    ----------
+    path
+        The output.
+    shape
+        (t windows, channels, z windows, parameters): one network a channel is (1, C, 1, P);
+        one a plane (T, C, Z, P); windows along t (W, C, 1, P).
+    knots
+        Positions along the stack axis, planes, that the windows are blended between.
+    depth
+        Networks of one file along t and z: what one unit writes. None: all of a channel's.
+
+    Raises
+    ------
+    OutputError
+        If the arrays are there already, or cannot be written.
+    """
+    t, _, z, parameters = shape
+    deep_t, deep_z = depth or (t, z)
+    chunk = (min(deep_t, t), 1, min(deep_z, z), parameters)
+    _create(path, "weights", shape, chunk, np.dtype(np.float32))
+    _create(path, "loss", shape[:3], chunk[:3], np.dtype(np.float32))
+    _store(path, "knots", np.asarray(knots, dtype=np.float64))
+
+
+def write_weights(
+    path: str | Path,
+    weights: NDArray[np.float32],
+    loss: NDArray[np.float32],
+    start: tuple[int, int, int] = (0, 0, 0),
+) -> tuple[str, ...]:
+    """Write networks, all or a unit's; whole files as `create_weights` cut them.
+
+    Parameters
+    ----------
+    path
+        The output.
+    weights
+        Shape (t, c, z, parameters), float32, finite.
+    loss
+        Shape (t, c, z), float32.
+    start
+        Index of the first network along t, c, z.
+
+    Returns
+    -------
+    tuple of str
+        Keys of the files written, relative to the output.
+
+    Raises
+    ------
+    OutputError
+        If the weights are not finite, or do not fit the arrays.
+    """
+    if not np.isfinite(weights).all():
+        raise OutputError(f"{path}: weights with NaN or infinity: the fit failed; see its loss")
+    box = [(first, first + n) for first, n in zip(start, weights.shape[:3], strict=True)]
+    whole: list[Span] = [*box, (0, weights.shape[3])]
+    keys = write_box(path, f"{GROUP}/weights", whole, weights)
+    return keys + write_box(path, f"{GROUP}/loss", box, loss)
+
+
+def read_weights(path: str | Path) -> StoredFit:
+    """The networks of an output.
+
+    Raises
+    ------
+    OutputIncomplete
+        If a network was never written.
+    OutputError
+        If there are none, or they are damaged.
+    """
+    fit = StoredFit(*(_load(path, name) for name in ("weights", "loss", "knots")))
+    missing = np.argwhere(np.isnan(fit.weights).any(axis=-1))
+    if len(missing):
+        raise OutputIncomplete(
+            f"{path}: {len(missing)} networks are missing, the first at (t, c, z) window"
+            f" {tuple(missing[0].tolist())}: run the command that made it again to finish it"
+        )
+    return fit
+
+
+def weights_sha256(weights: NDArray[np.float32]) -> str:
+    """sha256 of weights as little-endian float32 in C order, hexadecimal."""
+    return hashlib.sha256(np.ascontiguousarray(weights, dtype="<f4").tobytes()).hexdigest()
+
+
+def write_timestamps(path: str | Path, seconds: Sequence[float]) -> None:
+    """Store the time of every frame, seconds, float64."""
+    _store(path, "timestamps", np.asarray(seconds, dtype=np.float64))
+
+
+def read_timestamps(path: str | Path) -> tuple[float, ...] | None:
+    """Time of every frame, seconds, or None where they were not recorded."""
+    if not (Path(path) / GROUP / "timestamps").is_dir():
+        return None
+    return tuple(_load(path, "timestamps").tolist())
+
+
+def write_headers(path: str | Path, headers: Mapping[str, str]) -> None:
+    """Store the raw metadata of the source as UTF-8 bytes, home folders removed.
+
+    Names may hold anything: the arrays are numbered, and the attribute ``names`` of the
+    group ``headers`` lists what each is.
+    """
+    names = [redact_text(name) for name in headers]
+    try:
+        _group(path).create_group("headers", attributes={"names": names})
+    except (OSError, ValueError) as error:
+        raise OutputError(f"{path}: headers cannot be written: {error}") from error
+    for number, text in enumerate(headers.values()):
+        content = redact_text(text).encode("utf-8", "surrogateescape")
+        _store(path, f"headers/{number}", np.frombuffer(content, dtype=np.uint8))
+
+
+def read_headers(path: str | Path) -> dict[str, str]:
+    """Raw metadata of the source by name; empty where there is none."""
+    import zarr
+
+    folder = Path(path) / GROUP / "headers"
+    if not folder.is_dir():
+        return {}
+    names: Any = zarr.open_group(str(folder), mode="r").attrs["names"]
+    texts = (_load(path, f"headers/{number}") for number in range(len(names)))
+    return {
+        name: text.tobytes().decode("utf-8", "surrogateescape")
+        for name, text in zip(names, texts, strict=True)
+    }
+
+
+def _group(path: str | Path) -> zarr.Group:
+    import zarr
+
+    try:
+        return zarr.open_group(str(path), mode="r+").require_group(GROUP)
+    except (OSError, ValueError) as error:
+        raise OutputError(f"{path} cannot be opened as an output: {error}") from error
+
+
+def _create(
+    path: str | Path, name: str, shape: Sequence[int], chunk: Sequence[int], dtype: np.dtype
+) -> None:
+    group = _group(path)
+    version: ZarrFormat = 2 if group.metadata.zarr_format == 2 else 3
+    try:
+        group.create_array(
+            name,
+            shape=tuple(shape),
+            chunks=tuple(max(1, n) for n in chunk),
+            dtype=dtype,
+            compressors=compressors(version),
+            chunk_key_encoding=KEY_ENCODING[version],
+            fill_value=np.nan if np.issubdtype(dtype, np.floating) else 0,
+        )
+    except (OSError, ValueError) as error:
+        raise OutputError(f"{path}: {GROUP}/{name} cannot be created: {error}") from error
+
+
+def _store(path: str | Path, name: str, values: NDArray[np.generic]) -> None:
+    _create(path, name, values.shape, values.shape, values.dtype)
+    if values.size:
+        write_box(path, f"{GROUP}/{name}", [(0, n) for n in values.shape], values)
+
+
+def _load(path: str | Path, name: str) -> NDArray:
+    import zarr
+
+    place = f"{GROUP}/{name}"
+    try:
+        return np.asarray(zarr.open_array(str(Path(path) / place), mode="r")[...])
+    except (OSError, ValueError, KeyError, RuntimeError) as error:
+        raise OutputError(f"{path}: {place} is missing or damaged: {error}") from error
