@@ -101,14 +101,15 @@ def _read(inputs: Inputs, options: OpenOptions) -> Recording:
 
 def _read_tiff(inputs: Inputs, options: OpenOptions) -> Recording:
     from fm2s_stack.stack.images import is_plane_sequence, ome_siblings, open_images
-    from fm2s_stack.stack.tiff import open_tiff
 
     files = inputs.files
-    if len(files) == 1 or not is_plane_sequence(files):
-        return open_tiff(files, options)
-    if ome_siblings(files[0]) == {file.name for file in files}:
-        return open_tiff(files[:1], options)
-    return open_images(files, options)
+    if len(files) > 1 and is_plane_sequence(files):
+        if ome_siblings(files[0]) != {file.name for file in files}:
+            return open_images(files, options)
+        files = files[:1]
+    from fm2s_stack.stack.tiff import open_tiff
+
+    return open_tiff(files, options)
 
 
 def _refuse_pixels(given: str, found: Recording) -> None:
