@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import numpy as np
 from numpy.typing import NDArray
@@ -12,7 +12,7 @@ from fm2s_stack.errors import StackTruncated, StackUnreadable, UsageError
 from fm2s_stack.image import Scale
 
 PAGE_AXES = "tcz"
-_GUESSES = {0: "", 1: "t", 2: "tz", 3: "tzc"}
+_NAMES = {"t": "frames", "z": "slices", "c": "channels"}
 
 
 @dataclass(frozen=True, eq=False)
@@ -21,7 +21,7 @@ class Layout:
 
     format: str  #: for example ``"ImageJ TIFF"``
     numbers: NDArray[np.int64]  #: page number of each (frame, channel, slice)
-    scale: Scale = Scale()  #: physical steps
+    scale: Scale = field(default_factory=Scale)  #: physical steps
     channels: tuple[str, ...] = ()  #: one name a channel, or none
     timestamps: tuple[float, ...] | None = None  #: seconds, one a frame
     notes: tuple[str, ...] = ()  #: what was assumed or dropped
@@ -46,23 +46,37 @@ def page_numbers(axes: str, lengths: tuple[int, ...]) -> NDArray[np.int64]:
     return ordered[tuple(slice(None) if a in axes else None for a in PAGE_AXES)]
 
 
-def guessed_axes(lengths: tuple[int, ...], path: str) -> tuple[str, str]:
+def guessed_axes(given: str, lengths: tuple[int, ...], path: str) -> tuple[str, str]:
     """Letters for axes of pages that the file does not name, and the note that says so.
+
+    Parameters
+    ----------
+    given
+        One letter an axis, either case; whatever is not of ``tcz`` is unknown.
+    lengths
+        Pages along each axis.
+    path
+        The file, for messages.
+
+    Returns
+    -------
+    axes, note
+        Letters of ``tcz``; unknown axes are frames, then slices, then channels.
 
     Raises
     ------
     UsageError
-        If there are more than three.
+        If there are more than three axes, or one is named twice.
     """
-    if len(lengths) not in _GUESSES:
-        raise UsageError(
-            f"{path}: {len(lengths)} axes of pages, {lengths}, without names: give --axes"
-        )
-    axes = _GUESSES[len(lengths)]
-    if not axes:
-        return "", ""
-    names = {"t": "frames", "z": "slices", "c": "channels"}
-    what = " x ".join(f"{n} {names[a]}" for a, n in zip(axes, lengths, strict=True))
+    known = [a if a in PAGE_AXES else "" for a in given.lower()]
+    named = [a for a in known if a]
+    if len(lengths) > len(PAGE_AXES) or len(set(named)) < len(named):
+        raise UsageError(f"{path}: axes {given} of lengths {lengths} are too many: give --axes")
+    free = (a for a in "tzc" if a not in known)
+    axes = "".join(a or next(free) for a in known)
+    if all(known):
+        return axes, ""
+    what = " x ".join(f"{n} {_NAMES[a]}" for a, n in zip(axes, lengths, strict=True))
     return axes, f"the axes of the pages are not named: taken as {what} (--axes to change)"
 
 

@@ -8,13 +8,16 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import BinaryIO
+from typing import TYPE_CHECKING, BinaryIO
 
 import numpy as np
 from numpy.typing import NDArray
 
 from fm2s_stack.errors import StackError, StackTruncated, StackUnreadable
 from fm2s_stack.stack.pages import PageSource
+
+if TYPE_CHECKING:
+    import tifffile
 
 
 @dataclass(frozen=True, eq=False)
@@ -54,7 +57,8 @@ class RawPages:
                         raise self._cut_off(int(pages[run[0] + got // page_bytes]))
         except OSError as error:
             raise StackUnreadable(f"{self.path}: cannot be read: {error.strerror}") from error
-        return result.astype(self.dtype, copy=False)
+        native: NDArray[np.generic] = result.astype(self.dtype, copy=False)
+        return native
 
     def _cut_off(self, page: int) -> StackTruncated:
         return StackTruncated(
@@ -107,11 +111,11 @@ class DecodedPages:
             raise self._undecodable(f"{type(error).__name__}: {error}") from error
         return result
 
-    def _decoded(self, tiff: object, page: int) -> NDArray[np.generic]:
+    def _decoded(self, tiff: tifffile.TiffFile, page: int) -> NDArray[np.generic]:
         import tifffile
 
         try:
-            tiff.filehandle.seek(int(self.ifds[page]))  # type: ignore[attr-defined]
+            tiff.filehandle.seek(int(self.ifds[page]))
             found = tifffile.TiffPage(tiff, index=page)
             pixels: NDArray[np.generic] = found.asarray(maxworkers=1)
         except Exception as error:
@@ -157,8 +161,9 @@ class JoinedPages:
         """
         owner = np.searchsorted(self.first, pages, side="right") - 1
         if len(pages) and (owner == owner[0]).all():
-            return self.sources[owner[0]].read(pages - self.first[owner[0]])
-        result = np.empty((len(pages), *self.page_shape), self.dtype)
+            source: PageSource = self.sources[owner[0]]
+            return source.read(pages - self.first[owner[0]])
+        result: NDArray[np.generic] = np.empty((len(pages), *self.page_shape), self.dtype)
         for number in np.unique(owner):
             here = owner == number
             result[here] = self.sources[number].read(pages[here] - self.first[number])
