@@ -77,7 +77,7 @@ def plane_files(
 
 def is_plane_sequence(files: Sequence[Path]) -> bool:
     """Whether the first and the last file have one plane each; no other is opened."""
-    return all(inspect_plane(file).only for file in {files[0], files[-1]})
+    return all(inspect_plane(file).only for file in (files[0], files[-1]))
 
 
 def ome_siblings(file: Path) -> set[str]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import glob
 import os
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Literal
 
@@ -125,9 +125,9 @@ def _folder(folder: Path, given: str) -> Inputs:
         return _file(folder / structure[0], given)
     if not any(image_suffix(name) for name in names):
         raise _no_images(given, folder, folders)
-    found = _in_order(names, given)
+    found = _in_order(names, given, folder)
     notes = (f"{given}: its {len(folders)} folder(s) were not read",) if folders else ()
-    return Inputs(given, found.kind, tuple(folder / f for f in found.files), notes + found.notes)
+    return replace(found, notes=notes + found.notes)
 
 
 def _structure_files(folder: Path, names: Iterable[str]) -> list[str]:
@@ -162,17 +162,18 @@ def _matches(pattern: str) -> Inputs:
         )
     if not any(image_suffix(name) for name in files):
         raise StackNotFound(f"{pattern}: no image matches this pattern; expected {READABLE}")
-    return _in_order(files, pattern)
+    return _in_order(files, pattern, Path())
 
 
-def _in_order(names: Sequence[str], given: str) -> Inputs:
+def _in_order(names: Sequence[str], given: str, folder: Path) -> Inputs:
     """Images among `names` in natural order, one suffix only, without gaps."""
-    images = sorted((name for name in names if image_suffix(name)), key=natural_key)
+    endings = tuple(SUFFIXES)
+    images = sorted((n for n in names if n.lower().endswith(endings)), key=natural_key)
     kind = _one_kind(images, given)
     refuse_gaps(images, given)
-    odd = [n for n in names if not image_suffix(n) and not n.lower().endswith(SIDECARS)]
+    odd = [n for n in names if not n.lower().endswith(endings + SIDECARS)]
     left = f"{given}: {len(odd)} file(s) that are no images were not read ({', '.join(odd[:3])})"
-    return Inputs(given, kind, tuple(Path(n) for n in images), (left,) if odd else ())
+    return Inputs(given, kind, tuple(folder / n for n in images), (left,) if odd else ())
 
 
 def _one_kind(names: Iterable[str], given: str) -> Kind:

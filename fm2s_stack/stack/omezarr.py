@@ -132,7 +132,7 @@ def _recording(
     if 0 in array.shape:
         raise StackUnreadable(f"{folder}: holds no pixels (shape {array.shape})")
     identity = array.identity(folder.absolute().name)
-    pixels = to_canonical(lazy_array(array, identity.digest), axes)
+    pixels = to_canonical(lazy_array(array, identity.digest, axes), axes)
     said = list(notes)
     if channels and len(channels) != pixels.shape[1]:
         said.append(f"{folder}: ignored {len(channels)} names for {pixels.shape[1]} channels")

@@ -106,7 +106,7 @@ def open_node(folder: Path) -> Any:  # noqa: ANN401 - zarr.Array or zarr.Group
         raise _damaged(folder, error) from error
 
 
-def lazy_array(array: ZarrArray, digest: str) -> da.Array:
+def lazy_array(array: ZarrArray, digest: str, axes: str) -> da.Array:
     """The pixels, axes as stored; blocks are runs of whole chunks within a shard.
 
     Parameters
@@ -115,10 +115,12 @@ def lazy_array(array: ZarrArray, digest: str) -> da.Array:
         From `inspect_array`.
     digest
         Of its content: tells this array from an earlier one at the same path.
+    axes
+        One letter an axis; chunks are not joined along ``c``, for channels are read apart.
     """
     import dask.array as da
 
-    block = block_shape(array)
+    block = block_shape(array, axes)
     chunks = tuple(
         tuple(min(b, n - start) for start in range(0, n, b))
         for n, b in zip(array.shape, block, strict=True)
@@ -130,17 +132,18 @@ def lazy_array(array: ZarrArray, digest: str) -> da.Array:
         digest=digest,
         block=block,
         shape=array.shape,
-        dtype=array.dtype,
+        native=array.dtype,
         chunks=chunks,
+        dtype=array.dtype,
         meta=np.empty((0,) * len(chunks), dtype=array.dtype),
     )
     return lazy
 
 
-def block_shape(array: ZarrArray) -> tuple[int, ...]:
+def block_shape(array: ZarrArray, axes: str) -> tuple[int, ...]:
     """Pixels of a Dask block: chunks joined up to about 8 MiB, last axes first.
 
-    Joined chunks stay within a shard, and divide it.
+    Joined chunks are of one run along ``c``, stay within a shard, and divide it.
     """
     block, itemsize = list(array.chunks), array.dtype.itemsize
     for axis in reversed(range(len(block))):
@@ -148,7 +151,7 @@ def block_shape(array: ZarrArray) -> tuple[int, ...]:
         bound = array.shards[axis] if array.shards else array.shape[axis]
         room = BLOCK_BYTES // max(1, math.prod(block) * itemsize)
         count = math.ceil(bound / chunk) if bound else 1
-        fitting = min(max(1, room), count)
+        fitting = 1 if axes[axis] == "c" else min(max(1, room), count)
         while array.shards and count % fitting:
             fitting -= 1
         block[axis] = min(chunk * fitting, max(1, array.shape[axis]))
@@ -160,14 +163,14 @@ def _read_block(
     digest: str,
     block: tuple[int, ...],
     shape: tuple[int, ...],
-    dtype: np.dtype,
+    native: np.dtype,
     block_id: tuple[int, ...],
 ) -> NDArray[np.generic]:
     box = tuple(
         slice(i * b, min((i + 1) * b, n)) for i, b, n in zip(block_id, block, shape, strict=True)
     )
     try:
-        return np.asarray(_opened(path, digest)[box], dtype=dtype)
+        return np.asarray(_opened(path, digest)[box], dtype=native)
     except Exception as error:
         where = ", ".join(f"{s.start}:{s.stop}" for s in box)
         raise _damaged(Path(path), error, f" in [{where}]") from error
