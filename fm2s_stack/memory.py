@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import sys
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -78,3 +79,13 @@ def _own_groups(root: Path) -> list[Path]:
         path = Path(line.split(":", 2)[-1].lstrip("/"))
         groups += [root / path, *(root / parent for parent in path.parents)]
     return groups
+
+
+def peak_memory() -> int | None:
+    """Peak resident bytes of this process so far; None where the platform does not tell."""
+    try:
+        import resource
+    except ImportError:  # Windows
+        return None
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    return peak if sys.platform == "darwin" else peak * 1024

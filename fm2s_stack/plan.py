@@ -71,6 +71,7 @@ class Request:
     most_planes: int = SHARD_PLANES  #: planes of a unit at most
     whole_planes: bool = False  #: never cut a plane
     fit_bytes: int = 0  #: what training holds in memory before the units run
+    unit_fit_bytes: int = 0  #: what training inside a unit holds, where each plane is fitted
 
 
 @dataclass(frozen=True)
@@ -130,7 +131,7 @@ def _plan(request: Request, cut: _Cut, workers: int) -> Plan:
     units = tuple(_units(request, cut))
     workers = min(workers, len(units))
     model = MemoryModel(request.input_itemsize, request.output_itemsize, request.block_bytes)
-    unit_bytes = model.unit(cut.depth, cut.rows, cut.columns)
+    unit_bytes = model.unit(cut.depth, cut.rows, cut.columns) + request.unit_fit_bytes
     return Plan(
         along=request.along,
         units=units,

@@ -35,11 +35,13 @@ class FitSettings:
     """How networks are trained. Every field changes pixels."""
 
     preset: Preset  #: the noise to train against
-    mode: FitMode = "stack"  #: one network a channel, one per `every` planes, or one a plane
+    mode: FitMode | None = None  #: one network a channel, one per `every` planes, or one a
+    #: plane; None: ``stack`` where there are several planes, else ``frame``
     every: int = 0  #: planes a window has along the stack axis, in mode ``every``
     crop: int | None = 64  #: side of the training crops, pixels; None: whole planes
     draws: int = DRAWS  #: noise draws, each followed by five steps of Adam
     seed: int = DEFAULT_SEED  #: what every random stream is derived from
+    nan: NanPolicy = "refuse"  #: NaN and padding are an error, or come back unchanged
 
 
 @dataclass(frozen=True)

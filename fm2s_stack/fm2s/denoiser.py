@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
@@ -48,6 +48,10 @@ class Denoiser:
     loss: tuple[float, ...] = ()  #: final training loss of each network
     nan: NanPolicy = "refuse"  #: what happens to pixels that carry no light
     halo: int = network.HALO  #: pixels to each side that a result depends on
+
+    def with_network(self, weights: NDArray[np.float32]) -> Denoiser:
+        """The same intensity map and preset with one network, for planes anywhere."""
+        return replace(self, weights=weights[None], positions=np.zeros(1), loss=())
 
     def __call__(
         self,

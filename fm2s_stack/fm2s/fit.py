@@ -117,6 +117,7 @@ def _train(
     trainer = _Trainer(start, preset.amplification, averaged=settings.crop is not None)
     first = _crop(training, settings.crop, host)
     trainer.learn(first.raw.expand(-1, preset.amplification, -1, -1), first)
+    trainer.restart()
     losses = []
     for done in range(settings.draws):
         crop = _crop(training, settings.crop, host)
@@ -154,8 +155,16 @@ class _Trainer:
     def __init__(self, start: Tensor, amplification: int, *, averaged: bool) -> None:
         self._amplification = amplification
         self._parameters = start.requires_grad_()
-        self._adam = torch.optim.Adam([self._parameters], lr=LEARNING_RATE)
         self._average = start.detach().clone() if averaged else None
+        self.restart()
+
+    def restart(self) -> None:
+        """Forget the moments, as between the two stages.
+
+        The large first gradients would hold back the second stage for a thousand steps: on
+        the two-photon cut-out that costs 0.6 dB against the published program.
+        """
+        self._adam = torch.optim.Adam([self._parameters], lr=LEARNING_RATE)
         self._steps = 0
 
     def learn(self, inputs: Tensor, plane: TrainingPlane) -> Tensor:

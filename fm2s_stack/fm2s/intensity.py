@@ -63,7 +63,9 @@ def measure_intensity(values: NDArray[np.generic], dtype: DTypeLike) -> Intensit
         return IntensityMap(0.0, 255.0, clamp=True)
     if not values.size:
         return IntensityMap(0.0, 1.0)
-    low, high = (float(v) for v in np.percentile(values, (LOW_PERCENT, HIGH_PERCENT)))
+    low, high = (
+        float(v) for v in np.percentile(values.astype(np.float64), (LOW_PERCENT, HIGH_PERCENT))
+    )
     if high <= low:  # nearly all pixels have one value
         low, high = float(values.min()), float(values.max())
     return IntensityMap(low, high if high > low else low + 1.0)

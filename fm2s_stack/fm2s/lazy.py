@@ -20,7 +20,7 @@ def map_denoiser(
     where = _lazy_positions(denoiser, array, positions)
     depth = {array.ndim - 2: denoiser.halo, array.ndim - 1: denoiser.halo}
     if denoiser.nan == "keep":  # padding is known by the whole plane
-        array = array.rechunk({axis: -1 for axis in depth})
+        array = array.rechunk(dict.fromkeys(depth, -1))
     y_chunks, x_chunks = (_at_least(array.chunks[axis], denoiser.halo) for axis in depth)
     aligned = array.rechunk((*array.chunks[:-2], y_chunks, x_chunks))
     haloed = overlap(aligned, depth=depth, boundary="none")

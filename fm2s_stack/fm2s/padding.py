@@ -25,7 +25,7 @@ def valid_pixels(plane: NDArray[np.generic]) -> NDArray[np.bool_]:
     valid = finite.copy()
     corners = {v.item() for v in plane[[0, 0, -1, -1], [0, -1, 0, -1]] if np.isfinite(v)}
     for value in corners:
-        valid &= ~_padding_of(plane == value)
+        valid &= ~_padding_of(np.equal(plane, value))
     # A plane that is one value throughout is an image of nothing, not padding.
     return valid if valid.any() else finite
 
@@ -55,6 +55,6 @@ def _padding_of(equal: NDArray[np.bool_]) -> NDArray[np.bool_]:
 
 
 def _whole_lines(equal: NDArray[np.bool_]) -> NDArray[np.bool_]:
-    full = equal.all(axis=1)
+    full = np.asarray(equal.all(axis=1))
     kept = np.logical_and.accumulate(full) | np.logical_and.accumulate(full[::-1])[::-1]
-    return np.broadcast_to(kept[:, None], equal.shape)
+    return np.broadcast_to(np.reshape(kept, (-1, 1)), equal.shape)

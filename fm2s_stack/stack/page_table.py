@@ -149,6 +149,11 @@ class _Walk:
         return offsets, self.tiff.integers(length, f"byte counts of page {page}")
 
     def _collected(self) -> PageTable:
+        planes = self.first.get(ifd.METAMORPH, (0, 1, b""))[1]
+        if planes > len(self.rows):
+            raise StackUnreadable(
+                f"{self.tiff.path}: a MetaMorph STK of {planes} planes; save it as a plain TIFF"
+            )
         ifds, starts, counts, raw, format_of = zip(*self.rows, strict=True)
         tiff, first = self.tiff, self.first
         unit = first.get(ifd.RESOLUTION_UNIT)

@@ -19,6 +19,7 @@ from fm2s_stack.stack.tiff_pages import DecodedPages, RawPages
 _PALETTE = 3
 _LARGE_PAGE = 64 * 2**20
 _MOST_COMPRESSION = 5000
+_UNUSED = 2**20
 _KINDS = {1: "u", 2: "i", 3: "f"}
 _KIND_NAMES = {1: "uint", 2: "int", 3: "float", 5: "complex int", 6: "complex"}
 
@@ -82,6 +83,7 @@ def choose_series(path: Path, table: PageTable, wanted: int | None) -> Series:
     if planes is not None:
         source: PageSource = RawPages(path, planes, form.shape, stored)
         return Series(path, table, chosen, source, len(planes), tuple(notes))
+    notes += _unused_notes(table)
     return Series(path, table, chosen, page_source(path, table, chosen), len(chosen), tuple(notes))
 
 
@@ -167,6 +169,13 @@ def _colour_notes(form: PageFormat) -> list[str]:
     if form.photometric == 0:
         return ["zero is meant as white: values are kept as stored"]
     return []
+
+
+def _unused_notes(table: PageTable) -> list[str]:
+    beyond = table.size - int(table.starts[0] + table.counts[0])
+    if len(table.ifds) > 1 or not table.raw[0] or beyond < max(_UNUSED, int(table.counts[0])):
+        return []
+    return [f"the file has one page directory, and {beyond} bytes after that page: planes unread?"]
 
 
 def _key(form: PageFormat) -> tuple[object, ...]:

@@ -5,12 +5,15 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from itertools import product
 from pathlib import Path
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
 
 from fm2s_stack.errors import OutputError
+
+if TYPE_CHECKING:
+    import zarr
 
 ZarrFormat = Literal[2, 3]
 Span = tuple[int, int]
@@ -79,6 +82,14 @@ def unlink_keys(root: str | Path, keys: Sequence[str]) -> None:
     """
     for key in keys:
         (Path(root) / key).unlink(missing_ok=True)
+
+
+def missing_keys(root: str | Path, array: zarr.Array, name: str) -> list[str]:
+    """Keys of the files of an array that are not there. zarr would read each as zeros."""
+    box = [(0, length) for length in array.shape]
+    file = array.shards or array.chunks
+    keys = file_keys(name, box, array.shape, file, array.metadata.zarr_format)
+    return [key for key in keys if not (Path(root) / key).is_file()]
 
 
 def write_box(

@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 from fm2s_stack.errors import OutputError, OutputExists
 from fm2s_stack.image import CANONICAL_AXES, Image
 from fm2s_stack.store.attributes import KEY, read_attributes, require_complete
+from fm2s_stack.store.boxes import missing_keys
 from fm2s_stack.store.files import replacing
 from fm2s_stack.store.ngff import read_image
 
@@ -96,13 +97,12 @@ def export_png(zarr_path: str | Path, png_path: str | Path, *, overwrite: bool =
     target = _target(png_path, overwrite)
     image, level0 = _open(zarr_path)
     check_png(image, target)
+    plane = _read(level0, (slice(None),) * level0.ndim).reshape(image.shape[3:])
     info = PngInfo()
     info.add_text(KEY, _told(zarr_path))
     try:
         with replacing(target) as temporary:
-            Picture.fromarray(np.asarray(level0[...]).reshape(image.shape[3:])).save(
-                temporary, format="PNG", pnginfo=info
-            )
+            Picture.fromarray(plane).save(temporary, format="PNG", pnginfo=info)
             _target(png_path, overwrite)
     except OSError as error:
         raise _failed(target, error) from error
@@ -138,7 +138,22 @@ def _open(path: str | Path) -> tuple[Image, zarr.Array]:
     import zarr
 
     require_complete(path)
-    return read_image(path), zarr.open_array(str(Path(path) / "s0"), mode="r")
+    image = read_image(path)
+    array = zarr.open_array(str(Path(path) / "s0"), mode="r")
+    missing = missing_keys(path, array, "s0")
+    if missing:
+        raise OutputError(
+            f"{path}: {len(missing)} files are missing, the first {missing[0]}:"
+            " restore them, or make the output again with --overwrite"
+        )
+    return image, array
+
+
+def _read(level0: zarr.Array, box: Box) -> NDArray[np.generic]:
+    try:
+        return np.asarray(level0[box])
+    except (ValueError, RuntimeError) as error:  # what zarr raises for damaged bytes
+        raise OutputError(f"{level0.store_path}: {box} is damaged: {error}") from error
 
 
 def _told(path: str | Path) -> str:
@@ -203,7 +218,7 @@ def _runs(level0: zarr.Array, image: Image) -> Iterator[tuple[Box, NDArray[np.ge
         box = (*(slice(a, b) for a, b in zip(corner, ends, strict=True)), slice(None))
         real = tuple(box[CANONICAL_AXES.index(axis)] for axis in image.axes)
         lengths = [len(range(*part.indices(n))) for part, n in zip(box, image.shape, strict=True)]
-        yield box, np.asarray(level0[real]).reshape(lengths)
+        yield box, _read(level0, real).reshape(lengths)
 
 
 def _write_run(

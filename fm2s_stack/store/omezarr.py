@@ -31,6 +31,7 @@ from fm2s_stack.store.boxes import (
 from fm2s_stack.store.ngff import write_metadata
 from fm2s_stack.store.provenance import SCHEMA_VERSION, jsonable
 from fm2s_stack.store.pyramid import downsample
+from fm2s_stack.store.weights import write_timestamps
 
 if TYPE_CHECKING:
     import zarr
@@ -85,6 +86,8 @@ class OutputLayout:
                 self._create_array(group, f"s{number}", level)
             factors = [level.factor for level in self.levels]
             write_metadata(group, Path(self.path).stem, self.image, factors)
+            if self.image.timestamps is not None:
+                write_timestamps(self.path, self.image.timestamps)
         except OSError as error:
             raise OutputError(f"{self.path} cannot be created: {error}") from error
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator, Sequence
+from itertools import product
 
 import numpy as np
 from numpy.typing import NDArray
@@ -11,8 +12,8 @@ from numpy.typing import NDArray
 from fm2s_stack.image import Shape5
 
 
-def downsample(pixels: NDArray, factors: Sequence[Shape5]) -> Iterator[NDArray]:
-    """Yield the image at each of several coarser resolutions.
+def downsample(pixels: NDArray, factors: Sequence[Shape5]) -> list[NDArray]:
+    """The image at each of several coarser resolutions.
 
     A pixel of the result is the mean over the ``factor`` block of `pixels` that it stands
     for; blocks cut by the end of the image average what is there. The sums are carried from
@@ -25,9 +26,9 @@ def downsample(pixels: NDArray, factors: Sequence[Shape5]) -> Iterator[NDArray]:
     factors
         Level-0 pixels along each axis, each a multiple of the one before it.
 
-    Yields
-    ------
-    ndarray
+    Returns
+    -------
+    list of ndarray
         Shape ``ceil(n / factor)``, dtype of `pixels`. Integers are rounded half to even.
         Floats are summed in float64; NaN is left out, and where a block has nothing else,
         comes back.
@@ -37,10 +38,22 @@ def downsample(pixels: NDArray, factors: Sequence[Shape5]) -> Iterator[NDArray]:
     ValueError
         If a factor is not a multiple of the one before it.
     """
-    missing = np.isnan(pixels) if np.issubdtype(pixels.dtype, np.floating) else None
-    holes = missing is not None and bool(missing.any())
-    sums = np.where(missing, 0, pixels) if holes and missing is not None else pixels
-    counts = (~missing).astype(np.uint8) if holes and missing is not None else None
+    images = [np.empty(_divided(pixels.shape, factor), pixels.dtype) for factor in factors]
+    if not factors:
+        return images
+    t_step, _, z_step, _, _ = factors[-1]
+    # A few planes at a time: their sums stay in the processor's cache, and memory small.
+    for t, z in product(range(0, pixels.shape[0], t_step), range(0, pixels.shape[2], z_step)):
+        slab = pixels[t : t + t_step, :, z : z + z_step]
+        for image, factor, means in zip(images, factors, _levels(slab, factors), strict=True):
+            n_t, _, n_z = means.shape[:3]
+            first_t, first_z = t // factor[0], z // factor[2]
+            image[first_t : first_t + n_t, :, first_z : first_z + n_z] = means
+    return images
+
+
+def _levels(pixels: NDArray, factors: Sequence[Shape5]) -> Iterator[NDArray]:
+    sums, counts = _known(pixels)
     adder = _adder(pixels.dtype, factors)
     done: Sequence[int] = (1, 1, 1, 1, 1)
     for factor in factors:
@@ -52,6 +65,19 @@ def downsample(pixels: NDArray, factors: Sequence[Shape5]) -> Iterator[NDArray]:
             counts = _block_sums(counts, step, np.dtype(np.int64))
         sizes = _block_sizes(pixels.shape, factor) if counts is None else counts
         yield _means(sums, sizes, pixels.dtype)
+
+
+def _known(pixels: NDArray) -> tuple[NDArray, NDArray | None]:
+    """Pixels with zeros for NaN, and which are not NaN; None where all are numbers."""
+    if np.issubdtype(pixels.dtype, np.floating):
+        missing = np.isnan(pixels)
+        if missing.any():
+            return np.where(missing, 0, pixels), (~missing).astype(np.uint8)
+    return pixels, None
+
+
+def _divided(shape: Sequence[int], factor: Sequence[int]) -> tuple[int, ...]:
+    return tuple(-(-length // n) for length, n in zip(shape, factor, strict=True))
 
 
 def _adder(dtype: np.dtype, factors: Sequence[Shape5]) -> np.dtype:

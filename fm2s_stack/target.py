@@ -1,0 +1,113 @@
+"""Where a result goes: an OME-Zarr, or a TIFF or PNG exported from one kept beside it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal
+
+from fm2s_stack.errors import OutputExists, UsageError
+from fm2s_stack.image import Image
+from fm2s_stack.store.attributes import clear_output, output_status
+from fm2s_stack.store.export import check_png, export_png, export_tiff
+
+_KINDS: dict[str, Literal["zarr", "tiff", "png"]] = {
+    ".zarr": "zarr",
+    ".tif": "tiff",
+    ".tiff": "tiff",
+    ".png": "png",
+}
+
+
+@dataclass(frozen=True)
+class Target:
+    """What the user named, and the OME-Zarr that is written."""
+
+    path: Path  #: what the user named
+    kind: Literal["zarr", "tiff", "png"]  #: by its suffix
+    overwrite: bool  #: replace what stands there
+
+    @property
+    def zarr(self) -> Path:
+        """The OME-Zarr: the target itself, or one beside it until the export is done."""
+        if self.kind == "zarr":
+            return self.path
+        return self.path.with_name(f"{self.path.name}.unfinished.zarr")
+
+    def check(self, source: str, image: Image) -> None:
+        """Refuse a target that cannot be written, before any work.
+
+        Raises
+        ------
+        OutputExists
+            If something stands there and overwriting was not asked for.
+        UsageError
+            If it is the input itself, or one lies in the other.
+        OutputError
+            If the format cannot hold the image.
+        """
+        _refuse_input(self.path, Path(source))
+        if self.kind == "png":
+            check_png(image, self.path)
+        if self.kind != "zarr" and (self.path.is_dir() or not self.overwrite):
+            _require_absent(self.path)
+        if not self.path.parent.is_dir():
+            raise UsageError(f"{self.path}: the folder {self.path.parent} is not there; make it")
+        if not self.overwrite:
+            _require_free(self.zarr)
+
+    def clear(self) -> None:
+        """Make room for the OME-Zarr, as far as overwriting was asked for."""
+        if self.overwrite or output_status(self.zarr) == "empty":
+            clear_output(self.zarr)
+
+    def export(self) -> None:
+        """Write the TIFF or PNG from the sealed OME-Zarr, and remove that."""
+        if self.kind == "zarr":
+            return
+        export = export_tiff if self.kind == "tiff" else export_png
+        export(self.zarr, self.path, overwrite=self.overwrite)
+        clear_output(self.zarr)
+
+
+def find_target(path: str | Path, *, overwrite: bool) -> Target:
+    """The target that a path names by its suffix.
+
+    Raises
+    ------
+    UsageError
+        If the suffix is none of ``.zarr``, ``.tif``, ``.tiff`` and ``.png``.
+    """
+    named = Path(path)
+    kind = _KINDS.get(named.suffix.lower())
+    if kind is None:
+        raise UsageError(f"output {path}: expected a name ending in {', '.join(_KINDS)}")
+    return Target(named, kind, overwrite)
+
+
+def _require_absent(path: Path) -> None:
+    if path.exists() or path.is_symlink():
+        raise OutputExists(f"{path} exists: give another name, or --overwrite to replace a file")
+
+
+def _require_free(path: Path) -> None:
+    status = output_status(path)
+    if status == "complete":
+        raise OutputExists(f"{path} is complete: give another name, or --overwrite to replace it")
+    if status == "incomplete":
+        raise OutputExists(
+            f"{path} was left incomplete by an earlier run: --overwrite starts it anew"
+        )
+    if status == "foreign":
+        raise OutputExists(
+            f"{path} is not an output of fm2s-stack: give another name, or remove it yourself"
+        )
+
+
+def _refuse_input(target: Path, source: Path) -> None:
+    to, of = target.resolve(), source.resolve()
+    if to == of or to in of.parents:
+        raise UsageError(f"output {target}: the input {source} is there; give another name")
+    is_zarr = any((of / name).is_file() for name in ("zarr.json", ".zgroup", ".zarray"))
+    if of in to.parents and is_zarr:
+        raise UsageError(f"output {target} lies inside the input {source}; give another place")
