@@ -1,0 +1,140 @@
+import json
+from dataclasses import dataclass
+from importlib.metadata import version
+from pathlib import Path
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from store_tools import random_pixels, sealed
+
+from fm2s_stack.settings import FitSettings, Preset
+from fm2s_stack.store import provenance
+from fm2s_stack.store.attributes import read_attributes, set_attributes
+
+PRESET = Preset("srdtrans", 2, 75, 3, 250.0, 30.0, 80.0)
+
+
+def job(**changes):
+    asked = {
+        "command": ["fm2s-stack", "denoise", "/data/ann/movie.tif", "out.zarr"],
+        "source": {"name": "movie.tif", "size": 10, "mtime": 1.5, "digest": "ab"},
+        "selection": {"t_start": 0, "channels": (0,)},
+        "settings": {"fit": FitSettings(PRESET)},
+        "seed": 3407,
+        "preset": PRESET,
+    }
+    return provenance.describe_job(**(asked | changes))
+
+
+def result(**changes):
+    happened = {
+        "intensity": [{"offset": np.float32(3), "gain": 2.0}],
+        "weights_sha256": "00",
+        "device": "cpu",
+        "timings": {"fit": 1.0},
+        "loss": np.array([[[0.5]], [[np.nan]]], dtype=np.float32),
+        "clipped": np.int64(2),
+        "units": [{"index": 0, "t": (0, 4), "device": "cpu", "seconds": 0.5, "clipped": 2}],
+    }
+    return provenance.describe_result(**(happened | changes))
+
+
+def test_every_key_of_the_attribute_is_documented_and_filled(tmp_path):
+    sealed(tmp_path / "o.zarr", random_pixels((2, 1, 1, 8, 8), "uint8"), axes="tyx")
+    set_attributes(tmp_path / "o.zarr", **job(), **result())
+    assert set(read_attributes(tmp_path / "o.zarr")) == set(provenance.KEYS)
+
+
+def test_the_parts_are_json_and_say_what_was_given():
+    told = json.loads(json.dumps({**job(), **result()}, allow_nan=False))
+    assert told["command"] == ["fm2s-stack", "denoise", "movie.tif", "out.zarr"]
+    assert told["settings"]["fit"]["preset"]["name"] == "srdtrans"
+    assert told["selection"]["channels"] == [0]
+    assert told["loss"] == [[[0.5]], [[None]]]
+    assert told["intensity"] == [{"offset": 3.0, "gain": 2.0}]
+    assert told["units"][0]["t"] == [0, 4]
+    assert told["versions"]["zarr"] == version("zarr") and "torch" in told["versions"]
+
+
+@pytest.mark.parametrize(
+    ("word", "kept"),
+    [
+        ("/scratch/lab/ann/movie.tif", "movie.tif"),
+        ("/scratch/lab/ann/folder/", "folder"),
+        ("--cache-dir=/home/ann/cache", "--cache-dir=cache"),
+        ("~/movie.tif", "movie.tif"),
+        (r"C:\Users\Ann Lee\movie.tif", "movie.tif"),
+        (r"\\server\share\ann\movie.tif", "movie.tif"),
+        ("D:/data/movie.tif", "movie.tif"),
+        ("data/movie.tif", "data/movie.tif"),
+        ("--token=abc", "--token=***"),
+        ("api_key=abc=def", "api_key=***"),
+        ("--frames=10:20", "--frames=10:20"),
+        ("tcp://ann:pw@host:8786", "tcp://***@host:8786"),
+        ("monkey.tif", "monkey.tif"),
+        ("-5", "-5"),
+    ],
+)
+def test_a_word_of_the_command_line_keeps_nothing_private(word, kept):
+    assert provenance.redact_command([word]) == [kept]
+
+
+def test_the_word_after_a_secret_option_is_masked():
+    words = ["run", "--password", "hunter2", "--quiet", "--token", "--json", "--steps", "5"]
+    kept = ["run", "--password", "***", "--quiet", "--token", "--json", "--steps", "5"]
+    assert provenance.redact_command(words) == kept
+
+
+@pytest.mark.parametrize(
+    ("text", "kept"),
+    [
+        ("/home/ann/data/x.tif", "~/data/x.tif"),
+        ("a='/Users/ann/x'; b", "a='~/x'; b"),
+        (r"SI.path = 'C:\Users\Ann Lee\d\x.tif'", r"SI.path = '~\d\x.tif'"),
+        (r'{"p": "C:\\Users\\ann\\x"}', r'{"p": "~\\x"}'),
+        (r"home C:\Users\ann", "home ~"),
+        ("c:/users/ann/x", "~/x"),
+        ("/data/home/x", "/data/home/x"),
+        ("nothing here", "nothing here"),
+    ],
+)
+def test_home_folders_become_a_tilde(text, kept):
+    assert provenance.redact_text(text) == kept
+
+
+def test_the_own_home_folder_goes_wherever_it_is(monkeypatch):
+    monkeypatch.setattr(Path, "home", lambda: Path("/gpfs/people/ann"))
+    assert provenance.redact_text("in /gpfs/people/ann/x") == "in ~/x"
+    assert provenance.redact_text("in /gpfs/people/anna/x") == "in /gpfs/people/anna/x"
+
+
+@dataclass(frozen=True)
+class Row:
+    where: Path
+    kind: np.dtype
+    names: frozenset
+
+
+def test_odd_values_become_json():
+    row = Row(Path("/home/ann/x"), np.dtype("uint16"), frozenset("ba"))
+    assert provenance.jsonable(row) == {"where": "~/x", "kind": "uint16", "names": ["a", "b"]}
+    assert provenance.jsonable({1: b"raw", "n": np.array([1, 2]), "b": np.True_}) == {
+        "1": "raw",
+        "n": [1, 2],
+        "b": True,
+    }
+
+
+VALUES = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.floats() | st.text() | st.binary(),
+    lambda inner: st.lists(inner) | st.dictionaries(st.text(), inner) | st.tuples(inner, inner),
+    max_leaves=8,
+)
+
+
+@given(value=VALUES)
+def test_any_value_becomes_strict_json(value):
+    text = json.dumps(provenance.jsonable(value), allow_nan=False)
+    assert provenance.jsonable(json.loads(text)) == json.loads(text)

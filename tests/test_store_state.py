@@ -1,0 +1,157 @@
+import json
+import re
+
+import numpy as np
+import pytest
+import zarr
+from store_tools import layout_of, random_pixels, sealed
+
+from fm2s_stack.errors import OutputError, OutputExists, OutputIncomplete
+from fm2s_stack.store import attributes as state
+from fm2s_stack.store.files import replacing
+
+VERSIONS = ("0.4", "0.5")
+SHAPE = (4, 2, 1, 16, 16)
+
+
+@pytest.fixture(params=VERSIONS)
+def output(request, tmp_path):
+    layout = layout_of(tmp_path / "o.zarr", SHAPE, "uint16", axes="tcyx", version=request.param)
+    layout.create({"seed": 7})
+    return tmp_path / "o.zarr"
+
+
+def test_status_tells_what_stands_at_a_path(tmp_path, output):
+    (tmp_path / "empty").mkdir()
+    (tmp_path / "file.zarr").write_text("x")
+    (tmp_path / "folder").mkdir()
+    (tmp_path / "folder" / "thesis.txt").write_text("x")
+    zarr.create_array(str(tmp_path / "plain"), shape=(2,), dtype="u1")
+    zarr.create_group(str(tmp_path / "old"), zarr_format=2, attributes={"multiscales": []})
+    (tmp_path / "torn").mkdir()
+    (tmp_path / "torn" / "zarr.json").write_text("{")
+    found = {
+        name: state.output_status(tmp_path / name)
+        for name in ("none", "empty", "file.zarr", "folder", "plain", "old", "torn", "o.zarr")
+    }
+    assert found == {
+        "none": "absent", "empty": "empty", "file.zarr": "foreign", "folder": "foreign",
+        "plain": "foreign", "old": "foreign", "torn": "foreign", "o.zarr": "incomplete",
+    }  # fmt: skip
+    state.seal(output, {})
+    assert state.output_status(output) == "complete"
+
+
+def test_attributes_change_and_everything_else_stays(output):
+    before = dict(zarr.open_group(str(output), mode="r").attrs)
+    state.set_attributes(output, seed=8, timings={"fit": np.float32(1.5)}, note=float("nan"))
+    after = dict(zarr.open_group(str(output), mode="r").attrs)
+    changed = {"seed": 8, "timings": {"fit": 1.5}, "note": None}
+    assert after == {**before, "fm2s_stack": {**before["fm2s_stack"], **changed}}
+    assert state.read_attributes(output) == after["fm2s_stack"]
+    assert not list(output.glob("*.partial*")) + list(output.glob(".*.partial*"))
+
+
+def test_the_seal_sets_the_display_range_with_the_status(output):
+    state.seal(output, {"clipped": 3}, windows=[(10, 200.5), (5, 5)])
+    attributes = dict(zarr.open_group(str(output), mode="r").attrs)
+    assert attributes["fm2s_stack"]["status"] == "complete"
+    assert attributes["fm2s_stack"]["clipped"] == 3
+    channels = attributes.get("ome", attributes)["omero"]["channels"]
+    assert channels[0]["window"] == {"min": 0, "max": 65535, "start": 10, "end": 200.5}
+    assert channels[1]["window"]["start"] < channels[1]["window"]["end"]
+
+
+def test_a_change_that_cannot_be_written_leaves_the_old_file(output, monkeypatch):
+    files = {p: p.read_bytes() for p in output.rglob("*") if p.is_file()}
+
+    def full(*_):
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr("os.fsync", full)
+    with pytest.raises(OutputError, match="No space left"):
+        state.seal(output, {})
+    assert {p: p.read_bytes() for p in output.rglob("*") if p.is_file()} == files
+
+
+def test_an_unsealed_output_is_refused_by_name(output):
+    with pytest.raises(OutputIncomplete, match=re.escape(str(output))):
+        state.require_complete(output)
+    state.seal(output, {})
+    state.require_complete(output)
+
+
+def test_a_zarr_of_others_is_not_read_or_changed_as_ours(tmp_path):
+    zarr.create_group(str(tmp_path / "g"), attributes={"mine": 1})
+    with pytest.raises(OutputError, match="did not write"):
+        state.read_attributes(tmp_path / "g")
+    with pytest.raises(OutputError, match="did not write"):
+        state.set_attributes(tmp_path / "g", status="complete")
+    assert dict(zarr.open_group(str(tmp_path / "g"), mode="r").attrs) == {"mine": 1}
+
+
+@pytest.mark.parametrize("kind", ["ours", "array", "group2", "empty", "torn"])
+def test_overwriting_removes_any_zarr(tmp_path, kind):
+    path = tmp_path / "o.zarr"
+    if kind == "ours":
+        sealed(path, random_pixels(SHAPE, "uint16"), axes="tcyx")
+    elif kind == "array":
+        zarr.create_array(str(path), data=np.ones(5), zarr_format=2)
+    elif kind == "group2":
+        zarr.create_group(str(path), zarr_format=2).create_array("a", data=np.ones(3))
+    else:
+        path.mkdir()
+        if kind == "torn":
+            (path / "zarr.json").write_text("{")
+    state.clear_output(path)
+    assert not path.exists()
+    state.clear_output(path)
+
+
+@pytest.mark.parametrize("kind", ["file", "folder", "link"])
+def test_overwriting_spares_what_is_no_zarr(tmp_path, kind):
+    path = tmp_path / "o.zarr"
+    target = tmp_path / "real.zarr"
+    sealed(target, random_pixels(SHAPE, "uint16"), axes="tcyx")
+    if kind == "file":
+        path.write_text("precious")
+    elif kind == "folder":
+        path.mkdir()
+        (path / "thesis.txt").write_text("precious")
+    else:
+        path.symlink_to(target)
+    with pytest.raises(OutputExists, match=re.escape(str(path))):
+        state.clear_output(path)
+    assert state.output_status(target) == "complete"
+    if kind != "link":
+        assert "precious" in (path if kind == "file" else path / "thesis.txt").read_text()
+
+
+def test_a_removal_cut_short_reads_as_incomplete_and_can_go_on(tmp_path, monkeypatch):
+    path = tmp_path / "o.zarr"
+    sealed(path, random_pixels(SHAPE, "uint16"), axes="tcyx")
+
+    def killed(*_):
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch:
+        patch.setattr("shutil.rmtree", killed)
+        with pytest.raises(KeyboardInterrupt):
+            state.clear_output(path)
+    assert state.output_status(path) == "incomplete"
+    state.clear_output(path)
+    assert not path.exists()
+
+
+def test_a_replaced_file_is_whole_or_untouched(tmp_path):
+    target = tmp_path / "a.json"
+    target.write_text("old")
+    with pytest.raises(RuntimeError), replacing(target) as temporary:
+        temporary.write_text("ne")
+        raise RuntimeError
+    assert target.read_text() == "old"
+    with replacing(target) as temporary:
+        temporary.write_text(json.dumps({"new": 1}))
+        assert target.read_text() == "old"
+    assert json.loads(target.read_text()) == {"new": 1}
+    assert [p.name for p in tmp_path.iterdir()] == ["a.json"]
