@@ -130,13 +130,23 @@ def test_channel_labels_that_do_not_fit_are_ignored_aloud(tmp_path):
     assert any("1 names for 2 channels" in note for note in stack.notes)
 
 
-def test_several_multiscales_need_a_series(tmp_path):
+def test_of_several_multiscales_the_first_is_taken_aloud(tmp_path):
     write(tmp_path / "a.zarr", "tyx")
-    change(tmp_path / "a.zarr", lambda a: a["ome"].update(multiscales=a["ome"]["multiscales"] * 2))
-    for series in (None, 2, -1):
+
+    def double(attributes):
+        one = attributes["ome"]["multiscales"][0]
+        attributes["ome"]["multiscales"] = [one, {**one, "datasets": [{"path": "s1"}]}]
+
+    change(tmp_path / "a.zarr", double)
+    shutil.copytree(tmp_path / "a.zarr/s0", tmp_path / "a.zarr/s1")
+    zarr.open_array(str(tmp_path / "a.zarr/s1"), mode="r+")[...] += 1
+    assert any("holds 2 series" in n for n in open_stack(tmp_path / "a.zarr").notes)
+    second = open_stack(tmp_path / "a.zarr", series=1)
+    np.testing.assert_array_equal(pixels_of(second)[:, 0, 0], stored("tyx") + 1)
+    assert second.notes == ()
+    for series in (2, -1):
         with pytest.raises(UsageError, match="2 series"):
             open_stack(tmp_path / "a.zarr", series=series)
-    assert open_stack(tmp_path / "a.zarr", series=1).array.shape[0] == 3
 
 
 @pytest.mark.parametrize(

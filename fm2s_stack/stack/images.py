@@ -90,7 +90,7 @@ def ome_siblings(file: Path) -> set[str]:
 
 
 def open_images(
-    files: Sequence[Path], options: OpenOptions, scale: Scale | None = None
+    files: Sequence[Path], options: OpenOptions, first: Recording | None = None
 ) -> Recording:
     """One image, or a sequence of them.
 
@@ -103,8 +103,8 @@ def open_images(
     options
         ``axes`` of the array (files, rows, columns), or (rows, columns) for one file;
         several files are frames unless it says otherwise.
-    scale
-        Pixel size and intervals, where the caller knows them.
+    first
+        The first file by itself, where its reader knows its pixel size and headers.
 
     Raises
     ------
@@ -127,10 +127,17 @@ def open_images(
     stored = stored[0] if len(files) == 1 else stored
     axes = _axes(options.axes, stored.ndim, files)
     array = to_canonical(stored, axes)
-    image = Image(canonical_order(axes), array.shape, info.dtype, scale or Scale())
+    image = Image(
+        canonical_order(axes), array.shape, info.dtype, first.image.scale if first else Scale()
+    )
     sequence = "sequence" if len(files) > 1 else "image"
     return Recording(
-        f"{info.format} {sequence}", array, image, identity, notes=_notes(info, options, files)
+        f"{info.format} {sequence}",
+        array,
+        image,
+        identity,
+        notes=_notes(info, options, files),
+        headers=first.headers if first else {},
     )
 
 

@@ -75,17 +75,17 @@ def parse_multiscale(folder: Path, ome: Mapping[str, Any], series: int | None) -
     ome
         Its attributes, those under ``"ome"`` for version 0.5.
     series
-        Which of several multiscales, from 0; None: the only one.
+        Which of several multiscales, from 0; None: the first, said aloud.
 
     Raises
     ------
     StackUnreadable
         If the metadata is damaged, of another version, or names a path outside the group.
     UsageError
-        If there are several multiscales and `series` is not one of them.
+        If `series` is not one of its multiscales.
     """
     try:
-        chosen = _chosen(folder, ome["multiscales"], series)
+        chosen, several = _chosen(folder, ome["multiscales"], series)
         version = str(ome.get("version") or chosen.get("version") or VERSIONS[0])
         if not version.startswith(VERSIONS):
             raise StackUnreadable(
@@ -95,7 +95,7 @@ def parse_multiscale(folder: Path, ome: Mapping[str, Any], series: int | None) -
         axes = _axes(folder, chosen["axes"])
         scale, notes = _scale(folder, axes, chosen, level)
         path = _inside(folder, level["path"])
-        return Multiscale(version, axes, path, scale, _channels(ome), notes)
+        return Multiscale(version, axes, path, scale, _channels(ome), several + notes)
     except (KeyError, IndexError, TypeError, AttributeError) as error:
         raise StackUnreadable(
             f"{folder}: the multiscales metadata is damaged ({type(error).__name__}: {error}); "
@@ -103,14 +103,17 @@ def parse_multiscale(folder: Path, ome: Mapping[str, Any], series: int | None) -
         ) from error
 
 
-def _chosen(folder: Path, multiscales: Sequence[Any], series: int | None) -> Any:  # noqa: ANN401
+def _chosen(
+    folder: Path, multiscales: Sequence[Any], series: int | None
+) -> tuple[Any, tuple[str, ...]]:
+    """The multiscale asked for; of several, the first is the specification's fallback."""
     count = len(multiscales)
-    if series is None and count == 1:
-        return multiscales[0]
-    if series is None or not 0 <= series < count:
-        given = "no --series" if series is None else f"--series {series}"
-        raise UsageError(f"{given}: {folder} has {count} series; give one of 0 to {count - 1}")
-    return multiscales[series]
+    if series is not None and not 0 <= series < count:
+        raise UsageError(f"--series {series}: {folder} has {count} series; give 0 to {count - 1}")
+    if series is None and count > 1:
+        note = f"{folder}: holds {count} series: taking the first (--series 0 to {count - 1})"
+        return multiscales[0], (note,)
+    return multiscales[series or 0], ()
 
 
 def _axes(folder: Path, described: Sequence[Mapping[str, Any]]) -> str:

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import os
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 
-from fm2s_stack.errors import StackUnreadable, UnsupportedPixels, UsageError
+from fm2s_stack.errors import Fm2sError, StackUnreadable, UnsupportedPixels, UsageError
 from fm2s_stack.stack.base import Stack
 from fm2s_stack.stack.inputs import Inputs, PathLike, find_inputs
 from fm2s_stack.stack.reader import OpenOptions, Recording
@@ -64,8 +65,15 @@ def open_stack(
         If an option does not fit the input or the selection is empty.
     """
     folder = None if cache_dir is None else Path(cache_dir)
-    inputs = find_inputs(path)
-    found = _read(inputs, OpenOptions(axes=axes, series=series, cache_dir=folder))
+    options = OpenOptions(axes=axes, series=series, cache_dir=folder)
+    try:
+        inputs = find_inputs(path)
+        found = _read(inputs, options)
+    except Fm2sError:
+        raise
+    except OSError as error:  # no permission, a file removed meanwhile, a lost network disk
+        reason = f"{error.strerror or error}: {error.filename or path}"
+        raise StackUnreadable(f"{path}: cannot be read ({reason})") from error
     _refuse_pixels(inputs.given, found)
     stack = Stack(
         path=os.fspath(inputs.given),
@@ -101,15 +109,17 @@ def _read(inputs: Inputs, options: OpenOptions) -> Recording:
 
 def _read_tiff(inputs: Inputs, options: OpenOptions) -> Recording:
     from fm2s_stack.stack.images import is_plane_sequence, ome_siblings, open_images
-
-    files = inputs.files
-    if len(files) > 1 and is_plane_sequence(files):
-        if ome_siblings(files[0]) != {file.name for file in files}:
-            return open_images(files, options)
-        files = files[:1]
     from fm2s_stack.stack.tiff import open_tiff
 
-    return open_tiff(files, options)
+    files = inputs.files
+    if len(files) == 1 or not is_plane_sequence(files):
+        return open_tiff(files, options)
+    siblings = ome_siblings(files[0])
+    if siblings == {file.name for file in files}:
+        return open_tiff(files[:1], options)
+    # OME-XML of a sequence that was renamed or cut tells of files that are not these.
+    first = open_tiff(files[:1], replace(options, axes=None)) if len(siblings) < 2 else None
+    return open_images(files, options, first)
 
 
 def _refuse_pixels(given: str, found: Recording) -> None:
