@@ -1,0 +1,74 @@
+# Sourced by the other scripts: makes .venv beside setup.py and sets ROOT and PYTHON.
+#
+# The environment is made anew or brought up to date when scripts/constraints.txt or
+# setup.py changed. FM2S_STACK_PYTHON names the Python to make it with;
+# FM2S_STACK_TORCH_INDEX the index of torch wheels.
+
+ROOT=$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd)
+PYTHON=$ROOT/.venv/bin/python
+TORCH_INDEX=${FM2S_STACK_TORCH_INDEX:-https://download.pytorch.org/whl/cpu}
+
+recent_enough() {
+    "$1" -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null
+}
+
+find_python() {
+    local candidate
+    for candidate in ${FM2S_STACK_PYTHON:-python3.11 python3.12 python3.13 python3}; do
+        if recent_enough "$candidate"; then
+            echo "$candidate"
+            return
+        fi
+    done
+    echo "fm2s-stack needs Python 3.11 or newer; found: $(python3 --version 2>&1)." \
+        "Install one, or name it in FM2S_STACK_PYTHON." >&2
+    return 1
+}
+
+make_venv() {
+    local base
+    base=$(find_python) || return 1
+    if ! "$base" -c 'import venv, ensurepip' 2>/dev/null; then
+        echo "$base has no venv module; on Debian and Ubuntu: apt install python3-venv" >&2
+        return 1
+    fi
+    echo "Making .venv with $("$base" --version)" >&2
+    "$base" -m venv --clear "$ROOT/.venv"
+}
+
+pip_install() {
+    "$PYTHON" -m pip install --quiet --disable-pip-version-check "$@"
+}
+
+install_torch() {
+    local pinned
+    pinned=$(grep '^torch==' "$ROOT/scripts/constraints.txt")
+    # PyPI's Linux build of torch brings gigabytes of CUDA, which no script here needs.
+    pip_install --no-deps --retries 0 --timeout 20 --index-url "$TORCH_INDEX" "$pinned" 2>/dev/null ||
+        pip_install --constraint "$ROOT/scripts/constraints.txt" "$pinned"
+}
+
+environment_stamp() {
+    "$PYTHON" --version
+    cksum <"$ROOT/scripts/constraints.txt"
+    cksum <"$ROOT/setup.py"
+}
+
+ensure_environment() {
+    local stamp=$ROOT/.venv/fm2s-stack-stamp
+    recent_enough "$PYTHON" || make_venv || return 1
+    if [ "$(cat "$stamp" 2>/dev/null)" = "$(environment_stamp)" ]; then
+        return
+    fi
+    echo "Installing the package and its pinned dependencies; the first time takes minutes" >&2
+    install_torch || return 1
+    pip_install --constraint "$ROOT/scripts/constraints.txt" \
+        --editable "$ROOT[test,lint,report]" || return 1
+    environment_stamp >"$stamp"
+}
+
+ensure_environment || {
+    echo "The environment could not be made; see above." >&2
+    exit 1
+}
+cd "$ROOT" || exit 1
