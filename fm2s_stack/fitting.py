@@ -11,7 +11,6 @@ import numpy as np
 from numpy.typing import NDArray
 
 from fm2s_stack.engine.devices import DevicePool
-from fm2s_stack.errors import UsageError
 from fm2s_stack.fm2s.denoiser import Denoiser
 from fm2s_stack.fm2s.fit import Fitted, fit_network
 from fm2s_stack.fm2s.intensity import IntensityMap, measure_intensity
@@ -19,17 +18,16 @@ from fm2s_stack.fm2s.network import COLLAPSED
 from fm2s_stack.fm2s.padding import fill_invalid, valid_pixels
 from fm2s_stack.fm2s.seeds import stream_seed
 from fm2s_stack.image import StackAxis
+from fm2s_stack.planning import (
+    FIT_PLANES,
+    INTENSITY_PIXELS,
+    INTENSITY_PLANES,
+    affordable_planes,
+)
 from fm2s_stack.progress import Progress
 from fm2s_stack.settings import FitSettings
 from fm2s_stack.stack.base import Stack
 from fm2s_stack.stack.finite import require_finite
-
-FIT_PLANES = 10  #: planes that one network is trained on at most
-INTENSITY_PLANES = 24  #: planes that the intensity map is measured on at most
-FIT_PIXELS = 2**25  #: pixels of the training planes together, so that huge planes fit
-INTENSITY_PIXELS = 2**23  #: pixels that the percentiles are taken of at most
-FIT_BYTES_PER_PIXEL = 24  #: raw, target, level, and what is read, while training
-WHOLE_BYTES_PER_PIXEL = 1500  #: hidden channels and their gradients, training whole planes
 
 
 @dataclass(frozen=True)
@@ -45,26 +43,6 @@ class Window:
         return (self.start + self.stop - 1) / 2
 
 
-def decide_mode(stack: Stack, fit: FitSettings) -> FitSettings:
-    """The settings with the mode filled in: ``frame`` for a single plane, else ``stack``.
-
-    Raises
-    ------
-    UsageError
-        If a number is out of its range.
-    """
-    if fit.mode == "every" and fit.every < 1:
-        raise UsageError(f"--fit-every {fit.every}: expected 1 plane or more")
-    if fit.crop is not None and fit.crop < 16:
-        raise UsageError(f"--fit-crop {fit.crop}: expected 16 pixels or more, or full")
-    if fit.draws < 1:
-        raise UsageError(f"--steps {fit.draws}: expected 1 or more")
-    if fit.mode is not None:
-        return fit
-    t, _, z = stack.image.shape[:3]
-    return replace(fit, mode="stack" if t * z > 1 else "frame")
-
-
 def fit_windows(length: int, fit: FitSettings) -> tuple[Window, ...]:
     """The windows of a stack: one, or runs of ``fit.every`` planes.
 
@@ -78,16 +56,6 @@ def fit_windows(length: int, fit: FitSettings) -> tuple[Window, ...]:
         starts.pop()
     stops = [*starts[1:], length]
     return tuple(Window(a, b) for a, b in zip(starts, stops, strict=True))
-
-
-def fit_bytes(shape: tuple[int, ...], fit: FitSettings, fits_at_a_time: int) -> int:
-    """Bytes that training holds at its peak."""
-    pixels = shape[-1] * shape[-2]
-    count = min(_affordable(pixels, FIT_PLANES), math.prod(shape[:-2]))
-    one = count * pixels * FIT_BYTES_PER_PIXEL
-    if fit.crop is None:
-        one += pixels * WHOLE_BYTES_PER_PIXEL
-    return fits_at_a_time * one + 2 * INTENSITY_PIXELS * 8
 
 
 def measure_channels(stack: Stack, fit: FitSettings) -> tuple[Denoiser, ...]:
@@ -212,7 +180,7 @@ def _places(stack: Stack, window: Window, along: StackAxis, most: int) -> list[t
     frames, _, slices, rows, columns = stack.image.shape
     t_range = (window.start, window.stop) if along == "t" else (0, frames)
     z_range = (window.start, window.stop) if along == "z" else (0, slices)
-    count = _affordable(rows * columns, most)
+    count = affordable_planes(rows * columns, most)
     return spread_places(t_range, z_range, count)
 
 
@@ -232,7 +200,3 @@ def spread_places(
             z = (2 * i + 1) * z_count // (2 * count)
         chosen[frames[0] + t, slices[0] + z] = None
     return list(chosen)
-
-
-def _affordable(pixels: int, most: int) -> int:
-    return max(1, min(most, FIT_PIXELS // pixels))

@@ -7,24 +7,17 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-import numpy as np
-
 from fm2s_stack.engine.devices import DevicePool, device_kind, find_device, usable_threads
 from fm2s_stack.engine.local import run_local
 from fm2s_stack.engine.unit import Job, UnitRecord
 from fm2s_stack.errors import UsageError
-from fm2s_stack.fitting import (
-    WHOLE_BYTES_PER_PIXEL,
-    decide_mode,
-    fit_bytes,
-    measure_channels,
-    train_channels,
-)
+from fm2s_stack.fitting import measure_channels, train_channels
 from fm2s_stack.fm2s.denoiser import Denoiser
 from fm2s_stack.fm2s.presets import find_preset
 from fm2s_stack.image import StackAxis
-from fm2s_stack.memory import allowed_memory, peak_memory
-from fm2s_stack.plan import SHARD_PLANES, Plan, Request, make_plan
+from fm2s_stack.memory import peak_memory
+from fm2s_stack.plan import Plan
+from fm2s_stack.planning import decide_mode, output_dtype, plan_stack
 from fm2s_stack.progress import Progress, Silent
 from fm2s_stack.record import job_attributes, load_denoisers, seal_output, store_fit
 from fm2s_stack.settings import FitSettings, RunSettings, WriteSettings
@@ -33,8 +26,6 @@ from fm2s_stack.store.omezarr import OutputLayout
 from fm2s_stack.target import Target, find_target
 
 __all__ = ["Summary", "denoise_stack", "fit_stack", "load_denoisers", "plan_stack"]
-
-FRAME_FIT_PLANES = 16  #: planes of a unit at most where each is fitted: minutes, not hours
 
 
 @dataclass(frozen=True)
@@ -103,7 +94,7 @@ def denoise_stack(
     borrowed = None if fit_from is None else _borrow(stack, fit_from)
     settings = _settings(stack, fit, borrowed)
     target = find_target(output, overwrite=write.overwrite)
-    image = stack.image.with_dtype(_output_dtype(stack, write))
+    image = stack.image.with_dtype(output_dtype(stack, write))
     target.check(stack.path, image)
     devices = DevicePool(find_device(run.device), usable_threads(run.threads))
     plan = plan_stack(stack, settings, write=write, run=run)
@@ -128,45 +119,6 @@ def denoise_stack(
     seal_output(job, records, timings, devices.device)
     target.export()
     return _summary(job, plan, target, devices, records, (started, fitted, applied))
-
-
-def plan_stack(
-    stack: Stack,
-    fit: FitSettings,
-    *,
-    write: WriteSettings = WriteSettings(),  # noqa: B008 - frozen
-    run: RunSettings = RunSettings(),  # noqa: B008 - frozen
-) -> Plan:
-    """The units, shards and projected memory of a run, without running anything.
-
-    Raises
-    ------
-    UsageError
-        If settings contradict each other or the stack.
-    """
-    fit = decide_mode(stack, fit)
-    along = _along(stack, run, write)
-    slots = usable_threads(run.threads) if run.device in ("cpu", "auto") else 1
-    per_frame, shape = fit.mode == "frame", stack.image.shape
-    whole_fit = shape[3] * shape[4] * WHOLE_BYTES_PER_PIXEL if fit.crop is None else 0
-    return make_plan(
-        Request(
-            shape=shape,
-            along=along,
-            input_itemsize=stack.image.dtype.itemsize,
-            output_itemsize=_output_dtype(stack, write).itemsize,
-            block_bytes=_block_bytes(stack),
-            workers=slots + 1,  # one more than compute, so that reading and writing overlap
-            memory=run.memory or allowed_memory(),
-            pyramid=write.pyramid,
-            sharded=write.ome_zarr == "0.5",
-            chunks=write.chunks,
-            most_planes=_most_planes(fit),
-            whole_planes=per_frame or fit.nan == "keep",
-            fit_bytes=0 if per_frame else fit_bytes(shape, fit, slots),
-            unit_fit_bytes=whole_fit if per_frame else 0,
-        )
-    )
 
 
 def fit_stack(
@@ -242,30 +194,6 @@ def _borrow(stack: Stack, path: str | Path) -> tuple[Denoiser, ...]:
             f"channel {missing[0]}; select channels that both have"
         )
     return tuple(by_channel[c] for c in stack.channel_indices)
-
-
-def _along(stack: Stack, run: RunSettings, write: WriteSettings) -> StackAxis:
-    along = run.along or stack.image.default_along()
-    if write.pyramid == "zyx" and along == "t" and stack.image.shape[2] > 1:
-        if run.along == "t":
-            raise UsageError("--pyramid zyx halves slices together: it needs --along z")
-        return "z"
-    return along
-
-
-def _output_dtype(stack: Stack, write: WriteSettings) -> np.dtype:
-    return stack.image.dtype if write.dtype is None else np.dtype(write.dtype)
-
-
-def _most_planes(fit: FitSettings) -> int:
-    if fit.mode != "frame":
-        return SHARD_PLANES
-    return FRAME_FIT_PLANES if fit.crop is not None else 1
-
-
-def _block_bytes(stack: Stack) -> int:
-    largest = [max(chunks) for chunks in stack.array.chunks]
-    return int(np.prod(largest, dtype=np.int64)) * stack.image.dtype.itemsize
 
 
 def _tiles(plan: Plan) -> int:

@@ -1,0 +1,123 @@
+"""Planning a run: from a stack and settings to a `Plan`, without training or torch."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import replace
+
+import numpy as np
+
+from fm2s_stack.engine.devices import usable_threads
+from fm2s_stack.errors import UsageError
+from fm2s_stack.image import StackAxis
+from fm2s_stack.memory import allowed_memory
+from fm2s_stack.plan import SHARD_PLANES, Plan, Request, make_plan
+from fm2s_stack.settings import FitSettings, RunSettings, WriteSettings
+from fm2s_stack.stack.base import Stack
+
+FIT_PLANES = 10  #: planes that one network is trained on at most
+INTENSITY_PLANES = 24  #: planes that the intensity map is measured on at most
+FIT_PIXELS = 2**25  #: pixels of the training planes together, so that huge planes fit
+INTENSITY_PIXELS = 2**23  #: pixels that the percentiles are taken of at most
+FIT_BYTES_PER_PIXEL = 24  #: raw, target, level, and what is read, while training
+WHOLE_BYTES_PER_PIXEL = 1500  #: hidden channels and their gradients, training whole planes
+FRAME_FIT_PLANES = 16  #: planes of a unit at most where each is fitted: minutes, not hours
+
+
+def plan_stack(
+    stack: Stack,
+    fit: FitSettings,
+    *,
+    write: WriteSettings = WriteSettings(),  # noqa: B008 - frozen
+    run: RunSettings = RunSettings(),  # noqa: B008 - frozen
+) -> Plan:
+    """The units, shards and projected memory of a run, without running anything.
+
+    Raises
+    ------
+    UsageError
+        If settings contradict each other or the stack.
+    """
+    fit = decide_mode(stack, fit)
+    along = _along(stack, run, write)
+    slots = usable_threads(run.threads) if run.device in ("cpu", "auto") else 1
+    per_frame, shape = fit.mode == "frame", stack.image.shape
+    whole_fit = shape[3] * shape[4] * WHOLE_BYTES_PER_PIXEL if fit.crop is None else 0
+    return make_plan(
+        Request(
+            shape=shape,
+            along=along,
+            input_itemsize=stack.image.dtype.itemsize,
+            output_itemsize=output_dtype(stack, write).itemsize,
+            block_bytes=_block_bytes(stack),
+            workers=slots + 1,  # one more than compute, so that reading and writing overlap
+            memory=run.memory or allowed_memory(),
+            pyramid=write.pyramid,
+            sharded=write.ome_zarr == "0.5",
+            chunks=write.chunks,
+            most_planes=_most_planes(fit),
+            whole_planes=per_frame or fit.nan == "keep",
+            fit_bytes=0 if per_frame else fit_bytes(shape, fit, slots),
+            unit_fit_bytes=whole_fit if per_frame else 0,
+        )
+    )
+
+
+def decide_mode(stack: Stack, fit: FitSettings) -> FitSettings:
+    """The settings with the mode filled in: ``frame`` for a single plane, else ``stack``.
+
+    Raises
+    ------
+    UsageError
+        If a number is out of its range.
+    """
+    if fit.mode == "every" and fit.every < 1:
+        raise UsageError(f"--fit-every {fit.every}: expected 1 plane or more")
+    if fit.crop is not None and fit.crop < 16:
+        raise UsageError(f"--fit-crop {fit.crop}: expected 16 pixels or more, or full")
+    if fit.draws < 1:
+        raise UsageError(f"--steps {fit.draws}: expected 1 or more")
+    if fit.mode is not None:
+        return fit
+    t, _, z = stack.image.shape[:3]
+    return replace(fit, mode="stack" if t * z > 1 else "frame")
+
+
+def fit_bytes(shape: tuple[int, ...], fit: FitSettings, fits_at_a_time: int) -> int:
+    """Bytes that training holds at its peak."""
+    pixels = shape[-1] * shape[-2]
+    count = min(affordable_planes(pixels, FIT_PLANES), math.prod(shape[:-2]))
+    one = count * pixels * FIT_BYTES_PER_PIXEL
+    if fit.crop is None:
+        one += pixels * WHOLE_BYTES_PER_PIXEL
+    return fits_at_a_time * one + 2 * INTENSITY_PIXELS * 8
+
+
+def affordable_planes(pixels: int, most: int) -> int:
+    """Planes of so many pixels that training may hold, 1 to `most`."""
+    return max(1, min(most, FIT_PIXELS // pixels))
+
+
+def _along(stack: Stack, run: RunSettings, write: WriteSettings) -> StackAxis:
+    along = run.along or stack.image.default_along()
+    if write.pyramid == "zyx" and along == "t" and stack.image.shape[2] > 1:
+        if run.along == "t":
+            raise UsageError("--pyramid zyx halves slices together: it needs --along z")
+        return "z"
+    return along
+
+
+def output_dtype(stack: Stack, write: WriteSettings) -> np.dtype:
+    """Pixel type of the output: the input's unless another was asked for."""
+    return stack.image.dtype if write.dtype is None else np.dtype(write.dtype)
+
+
+def _most_planes(fit: FitSettings) -> int:
+    if fit.mode != "frame":
+        return SHARD_PLANES
+    return FRAME_FIT_PLANES if fit.crop is not None else 1
+
+
+def _block_bytes(stack: Stack) -> int:
+    largest = [max(chunks) for chunks in stack.array.chunks]
+    return int(np.prod(largest, dtype=np.int64)) * stack.image.dtype.itemsize
