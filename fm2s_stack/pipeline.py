@@ -111,7 +111,7 @@ def denoise_stack(
     target.clear()
     layout.create(job_attributes(job, write, run, command, fit_from))
     store_fit(job, plan)
-    told.start("denoise", stack.image.planes * _tiles(plan), "planes")
+    told.start(f"denoise on {devices.device}", stack.image.planes * _tiles(plan), "planes")
     records = run_local(job, plan, devices, told)
     told.finish()
     applied = time.perf_counter()

@@ -118,23 +118,37 @@ def axes_as_asked(
     return letters[:-2], fits[0]
 
 
-def extended(axes: str, lengths: tuple[int, ...], pages: int, path: str) -> tuple[int, ...]:
-    """Lengths when a recording goes on over several files: along t, else its slowest axis.
+def extended(
+    axes: str, lengths: tuple[int, ...], pages: int, path: str
+) -> tuple[str, tuple[int, ...]]:
+    """Axes and lengths when what the first file has goes on over several files, frame by frame.
+
+    Parameters
+    ----------
+    axes, lengths
+        Of the first file, the slowest axis first; letters not of ``tcz`` are unknown.
+    pages
+        Pages of all files together.
+    path
+        The first file, for messages.
 
     Raises
     ------
     StackUnreadable
-        If the pages of all files are no multiple of those of one step.
+        If the pages of all files are no whole number of frames, or frames are not the slowest
+        axis.
     """
-    if math.prod(lengths) == pages or not axes:
-        return lengths
+    if not axes or math.prod(lengths) == pages:
+        return axes, lengths
+    if set(axes) <= set("cz"):  # a volume or a set of channels a file: a frame each
+        axes, lengths = "t" + axes, (1, *lengths)
     step = math.prod(lengths[1:])
     if "t" in axes[1:] or pages % step:
         raise StackUnreadable(
             f"{path}: {pages} pages over all files do not continue {lengths} along "
             f"{axes.upper()}; a file may be missing; --axes TYX reads them as plain frames"
         )
-    return (pages // step, *lengths[1:])
+    return axes, (pages // step, *lengths[1:])
 
 
 def check_count(promised: int, pages: int, path: str) -> None:

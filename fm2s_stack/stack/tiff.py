@@ -140,15 +140,14 @@ def _layout(series: list[Series], options: OpenOptions) -> Layout:
     path = str(first.path)
     name, axes, lengths, notes, scale = _described(first)
     if options.axes:
-        known = extended(axes, lengths, pages, path) if len(series) > 1 and axes else lengths
-        known = known if math.prod(known) == pages else ()
+        known = lengths if math.prod(lengths) == pages else ()
         axes, lengths = axes_as_asked(options.axes, known, pages, first.source.page_shape, path)
         return Layout(name, page_numbers(axes, lengths), scale)
     if name == "ScanImage TIFF":
         times = np.concatenate([one.seconds for one in series])
         return scanimage.layout(first.table, pages, times, path)
-    if len(series) > 1 and axes:
-        lengths = extended(axes, lengths, pages, path)
+    if len(series) > 1:
+        axes, lengths = extended(axes, lengths, pages, path)
     if math.prod(lengths) != pages or (pages > 1 and not axes):
         if axes:
             notes = (f"the header speaks of {math.prod(lengths)} pages, there are {pages}",)

@@ -1,0 +1,81 @@
+"""The command ``fm2s-stack``. Commands are imported when they are called."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Sequence
+from importlib import import_module
+
+import click
+
+from fm2s_stack import __version__
+from fm2s_stack.errors import Fm2sError, UsageError
+
+COMMANDS = {
+    "denoise": "Denoise a recording into an OME-Zarr, TIFF or PNG.",
+    "info": "Describe an input or output, and what a run would cost.",
+    "presets": "List the published noise presets.",
+    "simulate": "Make a two-photon calcium movie with its truth.",
+}
+
+
+class LazyGroup(click.Group):
+    """A group whose commands live in modules of their names, imported when needed."""
+
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        """Names of the commands."""
+        return list(COMMANDS)
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
+        """The command of a name, or None."""
+        if cmd_name not in COMMANDS:
+            return None
+        module = import_module(f"fm2s_stack.cli.{cmd_name}")
+        command = module.command
+        assert isinstance(command, click.Command)
+        return command
+
+    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        """List the commands from the table, importing none of them."""
+        with formatter.section("Commands"):
+            formatter.write_dl(list(COMMANDS.items()))
+
+
+@click.group(cls=LazyGroup, context_settings={"help_option_names": ["-h", "--help"]})
+@click.version_option(__version__, prog_name="fm2s-stack")
+def cli() -> None:
+    r"""Denoise large microscopy stacks with FM2S, trained on the recording itself.
+
+    \b
+    fm2s-stack denoise movie.tif out.zarr -c srdtrans
+    """
+
+
+def main(arguments: Sequence[str] | None = None) -> None:
+    """Run the command line and exit: 0 done, 1 failed, 2 usage, 75 stopped early."""
+    try:
+        cli(list(sys.argv[1:] if arguments is None else arguments), standalone_mode=False)
+    except click.exceptions.Exit as stop:
+        sys.exit(stop.exit_code)
+    except click.ClickException as error:
+        error.show()
+        sys.exit(error.exit_code)
+    except (click.Abort, KeyboardInterrupt):
+        _fail("interrupted; an output that was begun says incomplete", 1)
+    except UsageError as error:
+        _fail(str(error), 2)
+    except Fm2sError as error:
+        _fail(str(error), 1)
+    except BrokenPipeError:
+        sys.exit(1)
+    except OSError as error:
+        _fail(f"{error.filename or 'system'}: {error.strerror or error}", 1)
+
+
+def _fail(message: str, code: int) -> None:
+    click.echo(f"Error: {' '.join(message.split())}", err=True)
+    sys.exit(code)
+
+
+if __name__ == "__main__":
+    main()
