@@ -301,6 +301,17 @@ def test_files_that_continue_a_recording_keep_the_interleaving(tmp_path: Path) -
     assert found.identity.digest != opened(parts[1], parts[0], parts[2]).identity.digest
 
 
+def test_files_of_one_volume_each_are_frames(tmp_path: Path) -> None:
+    stack = movie((3, 4, 2, 6, 5))  # TZCYX
+    parts = [tmp_path / f"{i}.tif" for i in range(3)]
+    for part, volume in zip(parts, stack, strict=True):
+        tifffile.imwrite(part, volume, imagej=True, metadata={"axes": "ZCYX"})
+    found = opened(*parts)
+    assert found.image.axes == "tczyx"
+    assert found.breaks == (1, 2)
+    np.testing.assert_array_equal(pixels(found), stack.swapaxes(1, 2))
+
+
 def test_plain_files_that_continue_a_recording_may_be_of_any_length(tmp_path: Path) -> None:
     stack = movie((7, 5, 4))
     for name, frames in (("a.tif", stack[:1]), ("b.tif", stack[1:5]), ("c.tif", stack[5:])):
