@@ -13,14 +13,14 @@ recent_enough() {
 }
 
 find_python() {
-    local candidate
-    for candidate in ${FM2S_STACK_PYTHON:-python3.11 python3.12 python3.13 python3}; do
+    local candidate candidates=${FM2S_STACK_PYTHON:-python3.11 python3.12 python3.13 python3}
+    for candidate in $candidates; do
         if recent_enough "$candidate"; then
             echo "$candidate"
             return
         fi
     done
-    echo "fm2s-stack needs Python 3.11 or newer; found: $(python3 --version 2>&1)." \
+    echo "fm2s-stack needs Python 3.11 or newer, and none of these is: $candidates." \
         "Install one, or name it in FM2S_STACK_PYTHON." >&2
     return 1
 }
