@@ -38,8 +38,8 @@ class Simulation:
     dtype: PixelType = "uint16"  #: pixel type of the noisy movie
 
     photons: float = 25.0  #: photons a frame expected in the brightest cell at its brightest
-    background: float = 0.05  #: unspecific light, as a part of `photons`
-    neuropil: float = 0.16  #: mean light of the neuropil at rest, as a part of `photons`
+    background: float = 0.03  #: unspecific light, as a part of `photons`
+    neuropil: float = 0.1  #: mean light of the neuropil at rest, as a part of `photons`
     vessels: int = 2  #: blood vessels whose shadow crosses the field
     cell_density: float = 0.0011  #: cells a square micrometre
     cell_diameter: float = 12.5  #: mean diameter of a cell, micrometres
