@@ -19,9 +19,9 @@ ROWS = (
     ("plan",),
     ("stack", "fm2s", "store"),
     ("engine",),
-    ("pipeline", "fitting", "record", "target"),
+    ("pipeline", "planning", "fitting", "record", "target"),
     ("report", "simulate"),
-    ("cli",),
+    ("cli", "__main__"),
 )
 RANK = {part: row for row, parts in enumerate(ROWS) for part in parts}
 STRANGERS = {"stack", "fm2s", "store"}

@@ -34,8 +34,8 @@ def noise_over_time(simulation: Simulation, frames: int = 400) -> tuple[NDArray,
 def test_the_variance_grows_with_the_mean_by_the_gain_from_the_read_variance(
     gain: float, read_noise: float, correlation: float
 ) -> None:
-    asked = replace(SMALL, gain=gain, read_noise=read_noise, correlation=correlation, photons=60)
-    noise, mean = noise_over_time(asked)
+    asked = replace(SMALL, gain=gain, read_noise=read_noise, correlation=correlation, photons=200)
+    noise, mean = noise_over_time(asked, 1500)
     slope, intercept = np.polyfit(mean.ravel() - 200, noise.var(axis=0).ravel(), 1)
     assert slope == pytest.approx(gain, rel=0.03)
     assert intercept == pytest.approx(read_noise**2 + 1 / 12, rel=0.2)
