@@ -149,6 +149,8 @@ def load_denoisers(path: str | Path) -> tuple[Denoiser, ...]:
     UsageError
         If every plane of it has a network of its own, which fits no other plane.
     """
+    if not Path(path).is_dir():
+        raise OutputError(f"{path}: no such output; give an OME-Zarr that fm2s-stack made")
     require_complete(path)
     told = read_attributes(path)
     stored = read_weights(path)

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import os
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
-from fm2s_stack.errors import OutputExists, UsageError
+from fm2s_stack.errors import OutputError, OutputExists, StackError, UsageError
 from fm2s_stack.image import Image
-from fm2s_stack.store.attributes import clear_output, output_status
+from fm2s_stack.stack.inputs import find_inputs
+from fm2s_stack.store.attributes import clear_output, output_status, require_clearable
 from fm2s_stack.store.export import check_png, export_png, export_tiff
 
 _KINDS: dict[str, Literal["zarr", "tiff", "png"]] = {
@@ -44,16 +46,18 @@ class Target:
         UsageError
             If it is the input itself, or one lies in the other.
         OutputError
-            If the format cannot hold the image.
+            If the format cannot hold the image, or the folder cannot be written.
         """
         _refuse_input(self.path, Path(source))
+        _refuse_part_of_input(self.path, source)
         if self.kind == "png":
             check_png(image, self.path)
         if self.kind != "zarr" and (self.path.is_dir() or not self.overwrite):
             _require_absent(self.path)
-        if not self.path.parent.is_dir():
-            raise UsageError(f"{self.path}: the folder {self.path.parent} is not there; make it")
-        if not self.overwrite:
+        _require_folder(self.path)
+        if self.overwrite:
+            require_clearable(self.zarr)
+        else:
             _require_free(self.zarr)
 
     def clear(self) -> None:
@@ -85,6 +89,16 @@ def find_target(path: str | Path, *, overwrite: bool) -> Target:
     return Target(named, kind, overwrite)
 
 
+def _require_folder(path: Path) -> None:
+    folder = path.parent
+    if folder.exists() and not folder.is_dir():
+        raise UsageError(f"{path}: {folder} is a file, not a folder; give another name")
+    if not folder.is_dir():
+        raise UsageError(f"{path}: the folder {folder} is not there; make it")
+    if not os.access(folder, os.W_OK | os.X_OK):
+        raise OutputError(f"{path}: the folder {folder} cannot be written; check permissions")
+
+
 def _require_absent(path: Path) -> None:
     if path.exists() or path.is_symlink():
         raise OutputExists(f"{path} exists: give another name, or --overwrite to replace a file")
@@ -111,3 +125,15 @@ def _refuse_input(target: Path, source: Path) -> None:
     is_zarr = any((of / name).is_file() for name in ("zarr.json", ".zgroup", ".zarray"))
     if of in to.parents and is_zarr:
         raise UsageError(f"output {target} lies inside the input {source}; give another place")
+
+
+def _refuse_part_of_input(target: Path, source: str) -> None:
+    """Refuse a target that is one file of a folder, glob or list of them."""
+    if not target.is_file():
+        return
+    try:
+        files = find_inputs(source).files
+    except StackError:  # a sequence of paths that the library was given goes by its first
+        return
+    if any(file.exists() and file.samefile(target) for file in files):
+        raise UsageError(f"output {target}: it is part of the input {source}; give another name")

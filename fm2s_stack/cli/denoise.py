@@ -89,7 +89,7 @@ RUN_OPTIONS = (
 @click.argument("output", type=click.Path(path_type=Path))
 @add_options(FIT_OPTIONS + INPUT_OPTIONS + WRITE_OPTIONS + RUN_OPTIONS)
 def command(source: str, output: Path, quiet: bool, as_json: bool, **options: Any) -> None:  # noqa: ANN401
-    r"""Denoise INPUT into OUTPUT: an OME-Zarr, or by its suffix a TIFF or PNG.
+    """Denoise INPUT into OUTPUT: an OME-Zarr, or by its suffix a TIFF or PNG.
 
     INPUT is a TIFF, OME-Zarr, zarr array, PNG or JPEG, a Bruker folder, a folder or quoted
     glob of files, or a .txt list of them. Correct motion first.
@@ -98,7 +98,7 @@ def command(source: str, output: Path, quiet: bool, as_json: bool, **options: An
     fm2s-stack denoise movie.tif out.zarr -c srdtrans
     fm2s-stack denoise image.png out.png -c twophoton
     fm2s-stack denoise "trial_*.tif" out.zarr -c srdtrans --frames 0:5000
-    """
+    """  # noqa: D301 - click wants the character
     names = ("axes", "series", "channels", "frames", "slices", "cache_dir")
     write = WriteSettings(
         dtype=options["dtype"],

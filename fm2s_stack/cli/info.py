@@ -19,12 +19,12 @@ from fm2s_stack.settings import FitSettings
 @add_options(INPUT_OPTIONS)
 @click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 def command(path: str, as_json: bool, **options: Any) -> None:  # noqa: ANN401
-    r"""Describe an input or output, and what a run would cost.
+    """Describe an input or output, and what a run would cost.
 
     \b
     fm2s-stack info movie.tif
     fm2s-stack info out.zarr --json
-    """
+    """  # noqa: D301 - click wants the character
     from fm2s_stack.fm2s.presets import find_preset
     from fm2s_stack.planning import plan_stack
 

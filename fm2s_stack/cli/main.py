@@ -44,11 +44,11 @@ class LazyGroup(click.Group):
 @click.group(cls=LazyGroup, context_settings={"help_option_names": ["-h", "--help"]})
 @click.version_option(__version__, prog_name="fm2s-stack")
 def cli() -> None:
-    r"""Denoise large microscopy stacks with FM2S, trained on the recording itself.
+    """Denoise large microscopy stacks with FM2S, trained on the recording itself.
 
     \b
     fm2s-stack denoise movie.tif out.zarr -c srdtrans
-    """
+    """  # noqa: D301 - click wants the character
 
 
 def main(arguments: Sequence[str] | None = None) -> None:

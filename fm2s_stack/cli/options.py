@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 import click
 
 from fm2s_stack.cli.values import Range
+from fm2s_stack.errors import UsageError
 
 if TYPE_CHECKING:
     from fm2s_stack.stack.base import Stack
@@ -53,6 +54,8 @@ def open_input(
     cache_dir: Path | None,
 ) -> Stack:
     """Open what the input options describe."""
+    if not path:  # of an unset variable; as a path it would be the folder we are in
+        raise UsageError("INPUT is empty: name a file, a folder, a quoted glob or a list")
     from fm2s_stack.stack.open import open_stack
 
     return open_stack(

@@ -13,13 +13,13 @@ from fm2s_stack.settings import Preset
 @click.command(name="presets")
 @click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 def command(as_json: bool) -> None:
-    r"""List the published noise presets.
+    """List the published noise presets.
 
     avgN is the noise of an average of N captures; a name without it, of a single one.
 
     \b
     fm2s-stack presets
-    """
+    """  # noqa: D301 - click wants the character
     from fm2s_stack.fm2s.presets import published_presets
 
     presets = [asdict(preset) for preset in published_presets().values()]

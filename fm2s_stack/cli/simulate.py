@@ -12,9 +12,21 @@ from fm2s_stack.cli.show import Show
 
 @click.command(name="simulate")
 @click.argument("output", type=click.Path(path_type=Path))
-@click.option("--frames", type=click.IntRange(min=1), default=300, show_default=True)
+@click.option(
+    "--frames",
+    type=click.IntRange(min=1),
+    default=300,
+    show_default=True,
+    help="Frames of the movie.",
+)
 @click.option("--size", default="256", show_default=True, help="Side, or rows x columns: 256x512.")
-@click.option("--seed", type=click.IntRange(min=0), default=0, show_default=True)
+@click.option(
+    "--seed",
+    type=click.IntRange(min=0),
+    default=0,
+    show_default=True,
+    help="What every random stream is derived from.",
+)
 @click.option(
     "--photons",
     type=float,
@@ -57,14 +69,14 @@ def command(
     overwrite: bool,
     quiet: bool,
 ) -> None:
-    r"""Make a two-photon calcium movie with its truth and true traces.
+    """Make a two-photon calcium movie with its truth and true traces.
 
     OUTPUT is a .tif file, or a folder to put movie.tif in; NAME_truth.tif, NAME_traces.csv
     and NAME_cells.csv stand beside it.
 
     \b
     fm2s-stack simulate movie.tif --frames 300 --size 256
-    """
+    """  # noqa: D301 - click wants the character
     from fm2s_stack.simulate import Simulation, write_simulation
 
     rows, columns = _rows_and_columns(size)

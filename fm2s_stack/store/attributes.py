@@ -133,6 +133,27 @@ def clear_output(path: str | Path) -> None:
     OutputError
         If it cannot be removed.
     """
+    require_clearable(path)
+    folder = Path(path)
+    status = output_status(folder)
+    if status == "absent":
+        return
+    if status == "complete":
+        set_attributes(folder, status="incomplete")
+    try:
+        _remove_tree(folder)
+    except OSError as error:
+        raise OutputError(f"{path} cannot be removed: {error}; check permissions") from error
+
+
+def require_clearable(path: str | Path) -> None:
+    """Refuse what `clear_output` would not remove, without touching it.
+
+    Raises
+    ------
+    OutputExists
+        If a file, a link, or a folder with anything but zarr in it stands there.
+    """
     folder = Path(path)
     status = output_status(folder)
     if status == "absent":
@@ -144,12 +165,6 @@ def clear_output(path: str | Path) -> None:
             f"{path} is a folder without zarr metadata, which --overwrite does not remove:"
             " remove it, or choose another name"
         )
-    if status == "complete":
-        set_attributes(folder, status="incomplete")
-    try:
-        _remove_tree(folder)
-    except OSError as error:
-        raise OutputError(f"{path} cannot be removed: {error}; check permissions") from error
 
 
 def _remove_tree(folder: Path) -> None:
