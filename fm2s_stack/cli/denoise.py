@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import sys
 from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -127,7 +126,7 @@ def command(source: str, output: Path, quiet: bool, as_json: bool, **options: An
         write=write,
         run=run,
         fit_from=options["fit_from"],
-        command=["fm2s-stack", *sys.argv[1:]],
+        command=["fm2s-stack", *click.get_current_context().obj],
         progress=None if quiet else Show(),
     )
     if as_json:

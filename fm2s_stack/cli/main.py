@@ -53,8 +53,9 @@ def cli() -> None:
 
 def main(arguments: Sequence[str] | None = None) -> None:
     """Run the command line and exit: 0 done, 1 failed, 2 usage, 75 stopped early."""
+    words = list(sys.argv[1:] if arguments is None else arguments)
     try:
-        cli(list(sys.argv[1:] if arguments is None else arguments), standalone_mode=False)
+        cli(words, standalone_mode=False, obj=words)  # the provenance tells the words
     except click.exceptions.Exit as stop:
         sys.exit(stop.exit_code)
     except click.ClickException as error:
