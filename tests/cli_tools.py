@@ -62,7 +62,8 @@ def recording(path: Path, shape: tuple[int, ...] = (12, 48, 48), **options: obje
     y, x = np.mgrid[: shape[-2], : shape[-1]]
     scene = 40 + 60 * ((y - 20) ** 2 + (x - 24) ** 2 < 60) + 20 * (x > 30)
     pixels = rng.poisson(np.broadcast_to(scene, shape)) * 10 + 100
-    tifffile.imwrite(path, pixels.astype(np.uint16), **options)
+    # three frames of unsaid meaning would be written as colour
+    tifffile.imwrite(path, pixels.astype(np.uint16), photometric="minisblack", **options)
     return path
 
 
