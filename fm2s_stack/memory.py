@@ -7,8 +7,8 @@ import sys
 from dataclasses import dataclass
 from pathlib import Path
 
-BASE = 700 * 2**20  #: interpreter, torch, zarr, dask and their pools, measured
-WORKER = 96 * 2**20  #: hidden channels of a tile and what the libraries keep for a thread
+BASE = 450 * 2**20  #: interpreter, torch, zarr, dask and their pools, measured
+WORKER = 48 * 2**20  #: hidden channels of a tile and what the libraries keep for a thread
 SAFE_SHARE = 0.8  #: of the memory that is free, left to the run by default
 
 
@@ -28,8 +28,8 @@ class MemoryModel:
         plane in single and double precision.
         """
         plane = rows * columns
-        output = 4 * depth * plane * self.output_itemsize
-        return output + 2 * self.block_bytes + 48 * plane + WORKER
+        output = 3 * depth * plane * self.output_itemsize
+        return output + 2 * self.block_bytes + 28 * plane + WORKER
 
     def process(self, working: int) -> int:
         """Bytes of the process with `working` bytes in use."""
@@ -83,6 +83,13 @@ def _own_groups(root: Path) -> list[Path]:
 
 def peak_memory() -> int | None:
     """Peak resident bytes of this process so far; None where the platform does not tell."""
+    try:
+        # Linux hands a child the maximum of its parent in getrusage, not here.
+        for line in Path("/proc/self/status").read_text().splitlines():
+            if line.startswith("VmHWM:"):
+                return int(line.split()[1]) * 1024
+    except OSError:
+        pass
     try:
         import resource
     except ImportError:  # Windows

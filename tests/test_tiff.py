@@ -384,3 +384,16 @@ def test_the_identity_is_of_the_content_alone(tmp_path: Path) -> None:
 def test_a_missing_file_is_not_found(tmp_path: Path) -> None:
     with pytest.raises(StackNotFound, match=r"nothing\.tif"):
         opened(tmp_path / "nothing.tif")
+
+
+def test_a_movie_written_a_frame_at_a_time_is_one_stack_unless_a_series_is_named(tmp_path):
+    file = tmp_path / "movie.tif"
+    frames = np.arange(30, dtype=np.uint16)[:, None, None] * np.ones((1, 16, 24), np.uint16)
+    with tifffile.TiffWriter(file) as writer:
+        for frame in frames:
+            writer.write(frame, compression="zlib")
+    whole = open_tiff([file], OpenOptions())
+    np.testing.assert_array_equal(whole.array[:, 0, 0].compute(), frames)
+    assert "one stack" in whole.notes[0]
+    one = open_tiff([file], OpenOptions(series=3))
+    np.testing.assert_array_equal(one.array[0, 0, 0].compute(), frames[3])

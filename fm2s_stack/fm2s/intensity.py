@@ -27,8 +27,14 @@ class IntensityMap:
         """Grey levels on the unit scale, float32, any shape."""
         span = self.high - self.low
         if values.dtype.itemsize > 2:  # float32 would lose large offsets before subtracting
-            return ((values.astype(np.float64) - self.low) / span).astype(np.float32)
-        return (values.astype(np.float32) - np.float32(self.low)) / np.float32(span)
+            wide = values.astype(np.float64)
+            wide -= self.low
+            wide /= span
+            return wide.astype(np.float32)
+        unit = values.astype(np.float32)
+        unit -= np.float32(self.low)
+        unit /= np.float32(span)
+        return unit
 
     def from_unit(
         self, values: NDArray[np.float32], dtype: DTypeLike
@@ -40,12 +46,14 @@ class IntensityMap:
         """
         wanted = np.dtype(dtype)
         unit = np.clip(values, 0, 1) if self.clamp else values
-        levels = unit.astype(np.float64) * (self.high - self.low) + self.low
+        levels = unit.astype(np.float64)
+        levels *= self.high - self.low
+        levels += self.low
         limits = np.iinfo(wanted) if wanted.kind in "iu" else np.finfo(wanted)
         if wanted.kind in "iu":
-            levels = np.rint(levels)
+            np.rint(levels, out=levels)
         outside = int(np.count_nonzero((levels < limits.min) | (levels > limits.max)))
-        return np.clip(levels, limits.min, limits.max).astype(wanted), outside
+        return np.clip(levels, limits.min, limits.max, out=levels).astype(wanted), outside
 
 
 def measure_intensity(values: NDArray[np.generic], dtype: DTypeLike) -> IntensityMap:

@@ -12,7 +12,7 @@ from fm2s_stack.errors import StackTruncated, StackUnreadable, UnsupportedPixels
 from fm2s_stack.stack import imagej
 from fm2s_stack.stack.ifd import PageFormat
 from fm2s_stack.stack.layout import check_count
-from fm2s_stack.stack.page_table import PageTable, shaped_pages
+from fm2s_stack.stack.page_table import PageTable, shaped_metadata, shaped_pages
 from fm2s_stack.stack.pages import PageSource
 from fm2s_stack.stack.tiff_pages import DecodedPages, RawPages
 
@@ -74,8 +74,12 @@ def choose_series(path: Path, table: PageTable, wanted: int | None) -> Series:
     pages = np.flatnonzero(kept if kept.any() else ~kept)
     notes = [] if len(pages) == len(kept) else [f"{int((~kept).sum())} thumbnail(s) are left out"]
     groups = _groups(path, table, pages)
-    number, note = pick(len(groups), wanted, str(path))
-    chosen = groups[number]
+    if wanted is None and _is_one_stack(table, groups):
+        chosen, note = pages, f"{len(groups)} series of equal pages are taken as one stack"
+        note += f" (--series 0 to {len(groups) - 1} for one of them)"
+    else:
+        number, note = pick(len(groups), wanted, str(path))
+        chosen = groups[number]
     form = table.formats[table.format_of[chosen[0]]]
     stored = pixel_type(form, table, path)
     notes += [note] * bool(note) + _colour_notes(form)
@@ -85,6 +89,16 @@ def choose_series(path: Path, table: PageTable, wanted: int | None) -> Series:
         return Series(path, table, chosen, source, len(planes), tuple(notes))
     notes += _unused_notes(table)
     return Series(path, table, chosen, page_source(path, table, chosen), len(chosen), tuple(notes))
+
+
+def _is_one_stack(table: PageTable, groups: list[NDArray[np.int64]]) -> bool:
+    """Whether series are the frames of a movie that was written a frame at a time.
+
+    tifffile makes a series of every `write`; that is a stack where all pages are alike and
+    no series names its axes.
+    """
+    alike = len({_key(table.formats[table.format_of[page]]) for group in groups for page in group})
+    return len(groups) > 1 and alike == 1 and "axes" not in shaped_metadata(table.description)
 
 
 def pick(count: int, wanted: int | None, path: str) -> tuple[int, str]:
