@@ -95,7 +95,8 @@ def _require_folder(path: Path) -> None:
         raise UsageError(f"{path}: {folder} is a file, not a folder; give another name")
     if not folder.is_dir():
         raise UsageError(f"{path}: the folder {folder} is not there; make it")
-    if not os.access(folder, os.W_OK | os.X_OK):
+    by_effective_user = os.access in os.supports_effective_ids
+    if not os.access(folder, os.W_OK | os.X_OK, effective_ids=by_effective_user):
         raise OutputError(f"{path}: the folder {folder} cannot be written; check permissions")
 
 
