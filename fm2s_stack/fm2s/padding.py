@@ -50,8 +50,18 @@ def _padding_of(equal: NDArray[np.bool_]) -> NDArray[np.bool_]:
     core = np.isin(labels, np.unique(edge[edge > 0]))
     if not core.any():
         return core
-    # A slanted border leaves stairs thinner than the square: grow into them.
-    return np.asarray(ndimage.binary_dilation(core, iterations=WINDOW - 1, mask=equal))
+    # A slanted border leaves stairs and a tip thinner than the square: grow into them.
+    grown = ndimage.binary_dilation(core, iterations=WINDOW - 1, mask=equal)
+    return np.asarray(ndimage.binary_propagation(grown, mask=grown | _edge_runs(equal)))
+
+
+def _edge_runs(equal: NDArray[np.bool_]) -> NDArray[np.bool_]:
+    """Pixels joined to the left or right edge, or top or bottom, by a straight equal run."""
+    runs = np.zeros_like(equal)
+    for axis in (0, 1):
+        runs |= np.logical_and.accumulate(equal, axis)
+        runs |= np.flip(np.logical_and.accumulate(np.flip(equal, axis), axis), axis)
+    return runs
 
 
 def _whole_lines(equal: NDArray[np.bool_]) -> NDArray[np.bool_]:
