@@ -234,6 +234,18 @@ def test_an_output_is_an_input(call, done, movie):
     assert "movie.tif" in call.out
 
 
+@pytest.mark.parametrize("name", ["o.tif", "o.png"])
+def test_info_tells_what_made_an_exported_file(call, tmp_path, name):
+    image = recording(tmp_path / "image.tif", (48, 48))
+    call("info", image)
+    assert "made by" not in call.out
+    call.denoise(image, tmp_path / name, "--k-g", 80)
+    call("info", tmp_path / name, "--json")
+    told = json.loads(call.out)["provenance"]
+    assert told["command"][:4] == ["fm2s-stack", "denoise", "image.tif", name]
+    assert told["preset"]["k_g"] == 80
+
+
 def test_info_tells_of_an_input_and_what_a_run_would_cost(call, movie):
     call("info", movie, "--json")
     told = json.loads(call.out)

@@ -45,9 +45,10 @@ def command(path: str, as_json: bool, **options: Any) -> None:  # noqa: ANN401
 
 def _provenance(path: str) -> dict[str, Any] | None:
     from fm2s_stack.store.attributes import read_attributes
+    from fm2s_stack.store.exported import exported_attributes
 
     if not Path(path).is_dir():
-        return None
+        return exported_attributes(path)
     try:
         return read_attributes(path)
     except OutputError:
