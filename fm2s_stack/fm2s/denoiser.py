@@ -20,8 +20,9 @@ if TYPE_CHECKING:
 
 Core = tuple[tuple[int, int], tuple[int, int]]
 
-#: The network runs on a fixed grid of tiles of this side, pixels. Tiles keep the hidden
-#: channels in cache; the fixed grid gives equal results however a plane was cut before.
+#: The network runs on a fixed grid of tiles of this side, pixels, counted from the corner of
+#: the plane. The libraries round differently for tiles of other sizes (one pixel in ten
+#: thousand by a grey level), so every cut of a plane must lie on this grid.
 TILE = 256
 
 
@@ -177,8 +178,8 @@ class Denoiser:
         Parameters
         ----------
         array
-            Grey levels, shape (..., y, x), chunked in any way; cuts in y and x get the exact
-            halo, so chunks never show in the result.
+            Grey levels, shape (..., y, x), chunked in any way. Chunks in y and x become
+            multiples of 256 and get the exact halo, so that they never show in the result.
         positions
             Of the planes, as for calling.
         """
@@ -226,6 +227,7 @@ def _tile(
 ) -> NDArray[np.float32]:
     top, left = max(rows[0] - network.HALO, 0), max(columns[0] - network.HALO, 0)
     cut = plane[..., top : rows[1] + network.HALO, left : columns[1] + network.HALO]
-    outputs = network.forward(parameters, cut.to(memory_format=torch.channels_last))
+    tile = cut.contiguous().to(memory_format=torch.channels_last)
+    outputs = network.forward(parameters, tile)
     kept = outputs[0, 0, rows[0] - top : rows[1] - top, columns[0] - left : columns[1] - left]
     return kept.cpu().numpy()

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+from itertools import pairwise
 from typing import TYPE_CHECKING
 
 import dask.array as da
 import numpy as np
 from dask.array.overlap import overlap
 from numpy.typing import ArrayLike, NDArray
+
+from fm2s_stack.fm2s.denoiser import TILE
 
 if TYPE_CHECKING:
     from fm2s_stack.fm2s.denoiser import Denoiser
@@ -18,11 +21,12 @@ def map_denoiser(
 ) -> da.Array:
     """Denoise `array` lazily; see `Denoiser.map`."""
     where = _lazy_positions(denoiser, array, positions)
-    depth = {array.ndim - 2: denoiser.halo, array.ndim - 1: denoiser.halo}
+    plane_axes = (array.ndim - 2, array.ndim - 1)
     if denoiser.nan == "keep":  # padding is known by the whole plane
-        array = array.rechunk(dict.fromkeys(depth, -1))
-    y_chunks, x_chunks = (_at_least(array.chunks[axis], denoiser.halo) for axis in depth)
+        array = array.rechunk(dict.fromkeys(plane_axes, -1))
+    y_chunks, x_chunks = (on_grid(array.chunks[axis], denoiser.halo) for axis in plane_axes)
     aligned = array.rechunk((*array.chunks[:-2], y_chunks, x_chunks))
+    depth = {axis: denoiser.halo for axis in plane_axes if aligned.numblocks[axis] > 1}
     haloed = overlap(aligned, depth=depth, boundary="none")
     return da.map_blocks(
         _block,
@@ -47,15 +51,16 @@ def _lazy_positions(denoiser: Denoiser, array: da.Array, positions: ArrayLike | 
     return da.from_array(values[..., None, None], chunks=(*array.chunks[:-2], 1, 1))
 
 
-def _at_least(chunks: tuple[int, ...], least: int) -> tuple[int, ...]:
-    """The chunks, with those shorter than the halo joined to the one before."""
-    joined: list[int] = []
-    for size in chunks:
-        if joined and (size < least or joined[-1] < least):
-            joined[-1] += size
-        else:
-            joined.append(size)
-    return tuple(joined)
+def on_grid(chunks: tuple[int, ...], halo: int) -> tuple[int, ...]:
+    """Chunks whose cuts lie on the network's grid of tiles, about as large as those given.
+
+    A last chunk shorter than the halo is joined to the one before it.
+    """
+    length, step = sum(chunks), max(max(chunks) // TILE, 1) * TILE
+    cuts = [*range(0, length, step), length]
+    if len(cuts) > 2 and cuts[-1] - cuts[-2] < halo:
+        del cuts[-2]
+    return tuple(b - a for a, b in pairwise(cuts))
 
 
 def _block(
