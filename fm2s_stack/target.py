@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import glob
 import os
 from dataclasses import dataclass
 from pathlib import Path
@@ -129,12 +130,21 @@ def _refuse_input(target: Path, source: Path) -> None:
 
 
 def _refuse_part_of_input(target: Path, source: str) -> None:
-    """Refuse a target that is one file of a folder, glob or list of them."""
-    if not target.is_file():
-        return
+    """Refuse a file that is, or the next time would be, part of a folder, glob or list."""
+    if target.is_file() and _is_part_of(target, source):
+        raise UsageError(f"output {target}: it is part of the input {source}; give another name")
+    to, of = target.absolute(), Path(source).absolute()
+    is_matched = glob.has_magic(source) and to.match(str(of))
+    if target.suffix.lower() != ".zarr" and (is_matched or (of.is_dir() and of == to.parent)):
+        raise UsageError(
+            f"output {target}: the next time it would be read as part of the input {source}; "
+            "give another folder"
+        )
+
+
+def _is_part_of(target: Path, source: str) -> bool:
     try:
         files = find_inputs(source).files
     except StackError:  # a sequence of paths that the library was given goes by its first
-        return
-    if any(file.exists() and file.samefile(target) for file in files):
-        raise UsageError(f"output {target}: it is part of the input {source}; give another name")
+        return False
+    return any(file.exists() and file.samefile(target) for file in files)

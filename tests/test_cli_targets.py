@@ -79,6 +79,19 @@ def test_a_part_of_the_input_is_never_the_output(call, tmp_path, source):
     assert (folder / "frame1.tif").read_bytes() == before
 
 
+@pytest.mark.parametrize("source", ["", "frame*.tif"])
+def test_a_file_that_would_be_read_as_input_the_next_time_is_refused(call, tmp_path, source):
+    folder = tmp_path / "frames"
+    folder.mkdir()
+    for i in range(3):
+        recording(folder / f"frame{i}.tif", (32, 32))
+    line = call.refused(folder / source, folder / "frame_out.tif", code=2)
+    assert "next time" in line
+    call.denoise(folder / source, folder / "out.zarr")
+    call.denoise(folder / source, tmp_path / "frame_out.tif")
+    assert level(folder / "out.zarr").shape == (3, 32, 32)
+
+
 def test_an_output_inside_a_zarr_input_is_refused(call, movie):
     call.denoise(movie, movie.with_name("in.zarr"))
     inner = movie.with_name("in.zarr") / "o.zarr"
