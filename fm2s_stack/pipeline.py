@@ -97,7 +97,7 @@ def denoise_stack(
     image = stack.image.with_dtype(output_dtype(stack, write))
     target.check(stack.path, image)
     devices = DevicePool(find_device(run.device), usable_threads(run.threads))
-    plan = plan_stack(stack, settings, write=write, run=run)
+    plan = plan_stack(stack, settings, write=write, run=run, trained=borrowed is not None)
     plan.require_memory()
     _tell(stack, plan, devices, told)
     if borrowed is None:

@@ -30,8 +30,18 @@ def plan_stack(
     *,
     write: WriteSettings = WriteSettings(),  # noqa: B008 - frozen
     run: RunSettings = RunSettings(),  # noqa: B008 - frozen
+    trained: bool = False,
 ) -> Plan:
     """The units, shards and projected memory of a run, without running anything.
+
+    Parameters
+    ----------
+    stack
+        From `open_stack`.
+    fit, write, run
+        As for a run.
+    trained
+        Whether the networks are there already, so that training takes no memory.
 
     Raises
     ------
@@ -57,7 +67,7 @@ def plan_stack(
             chunks=write.chunks,
             most_planes=_most_planes(fit),
             whole_planes=per_frame or fit.nan == "keep",
-            fit_bytes=0 if per_frame else fit_bytes(shape, fit, slots),
+            fit_bytes=0 if per_frame or trained else fit_bytes(shape, fit, slots),
             unit_fit_bytes=whole_fit if per_frame else 0,
         )
     )
@@ -90,7 +100,8 @@ def fit_bytes(shape: tuple[int, ...], fit: FitSettings, fits_at_a_time: int) -> 
     one = count * pixels * FIT_BYTES_PER_PIXEL
     if fit.crop is None:
         one += pixels * WHOLE_BYTES_PER_PIXEL
-    return fits_at_a_time * one + 2 * INTENSITY_PIXELS * 8
+    sampled = min(INTENSITY_PLANES, math.prod(shape[:-2])) * pixels
+    return fits_at_a_time * one + 2 * min(INTENSITY_PIXELS, sampled) * 8
 
 
 def affordable_planes(pixels: int, most: int) -> int:

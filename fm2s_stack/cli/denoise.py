@@ -115,7 +115,7 @@ def command(source: str, output: Path, quiet: bool, as_json: bool, **options: An
     fit = _fit_settings(options)
     stack = open_input(source, **{name: options[name] for name in names})
     if options["dry_run"]:
-        _print_plan(stack, output, fit, write, run, as_json)
+        _print_plan(stack, output, fit, write, run, as_json, options["fit_from"] is not None)
         return
     from fm2s_stack.pipeline import denoise_stack
 
@@ -180,6 +180,7 @@ def _print_plan(
     write: WriteSettings,
     run: RunSettings,
     as_json: bool,
+    trained: bool,
 ) -> None:
     from fm2s_stack.cli.describe import describe_plan, plan_lines
     from fm2s_stack.planning import output_dtype, plan_stack
@@ -187,7 +188,7 @@ def _print_plan(
 
     target = find_target(output, overwrite=write.overwrite)
     target.check(stack.path, stack.image.with_dtype(output_dtype(stack, write)))
-    plan = plan_stack(stack, fit, write=write, run=run)
+    plan = plan_stack(stack, fit, write=write, run=run, trained=trained)
     if as_json:
         click.echo(json.dumps(describe_plan(plan), indent=2))
     else:
