@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import subprocess
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
@@ -38,9 +39,18 @@ RUNS = {
     "one thread": (RunSettings(threads=1), WriteSettings()),
     "three threads": (RunSettings(threads=3), WriteSettings()),
     "chunks of 3": (RunSettings(threads=2), WriteSettings(chunks=(3, 50, 64))),
-    "little memory": (RunSettings(threads=2, memory=540 * 2**20), WriteSettings()),
+    "little memory": (RunSettings(), WriteSettings()),
     "zarr 2": (RunSettings(threads=1), WriteSettings(ome_zarr="0.4")),
 }
+
+
+def less_and_less() -> Iterator[RunSettings]:
+    return (RunSettings(threads=2, memory=m * 2**20) for m in range(700, 400, -1))
+
+
+def shallow(found: plan.Plan) -> bool:
+    """Whether memory made the units smaller than they are by choice, and they still fit."""
+    return found.fits and len(found.units) > 2
 
 
 @pytest.fixture(scope="module")
@@ -56,7 +66,9 @@ def test_threads_chunks_memory_and_format_never_change_a_pixel(plain, tmp_path, 
     source, expected = plain
     run, write = RUNS[name]
     if name == "little memory":
-        assert len(plan_stack(open_stack(source), QUICK, run=run).units) > 2
+        run = next(
+            r for r in less_and_less() if shallow(plan_stack(open_stack(source), QUICK, run=r))
+        )
     denoise_stack(open_stack(source), tmp_path / "out.zarr", QUICK, run=run, write=write)
     np.testing.assert_array_equal(pixels(tmp_path / "out.zarr"), pixels(expected))
     np.testing.assert_array_equal(pixels(tmp_path / "out.zarr", "s1"), pixels(expected, "s1"))
