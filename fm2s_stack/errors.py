@@ -14,7 +14,8 @@
     |   |-- OutputExists (FileExistsError)     something is in the way
     |   `-- OutputIncomplete                   the output was never sealed
     |-- MemoryTooSmall (MemoryError)           no plan fits in the allowed memory
-    `-- DeviceError (RuntimeError)             no such device
+    |-- DeviceError (RuntimeError)             no such device
+    `-- StoppedEarly                           asked to stop before it was done
 
 Each message is one line that gives the file or option, the value met, what was
 expected, and what to do. Only ``cli`` turns them into exit codes: ``UsageError``
@@ -72,3 +73,7 @@ class MemoryTooSmall(Fm2sError, MemoryError):
 
 class DeviceError(Fm2sError, RuntimeError):
     """A device that does not exist or cannot be used."""
+
+
+class StoppedEarly(Fm2sError):
+    """A run that was asked to stop before it was done."""

@@ -24,7 +24,7 @@ from fm2s_stack.planning import (
     INTENSITY_PLANES,
     affordable_planes,
 )
-from fm2s_stack.progress import Progress
+from fm2s_stack.progress import Progress, Stoppable
 from fm2s_stack.settings import FitSettings
 from fm2s_stack.stack.base import Stack
 from fm2s_stack.stack.finite import require_finite
@@ -89,15 +89,20 @@ def train_channels(
     axis, origin = (0, stack.t_start) if along == "t" else (2, stack.z_start)
     windows = fit_windows(stack.image.shape[axis], fit)
     tasks = [(c, window) for c in range(len(channels)) for window in windows]
-    progress.start("fit", len(tasks) * fit.draws, "draws")
+    told = Stoppable(progress)
+    told.start("fit", len(tasks) * fit.draws, "draws")
 
     def train(task: tuple[int, Window]) -> Fitted:
         c, window = task
-        return _train(stack, channels[c], c, window, fit, along, devices, progress)
+        return _train(stack, channels[c], c, window, fit, along, devices, told)
 
     with ThreadPoolExecutor(devices.slots, thread_name_prefix="fit") as threads:
-        fitted = list(threads.map(train, tasks))
-    progress.finish()
+        try:
+            fitted = list(threads.map(train, tasks))
+        except BaseException:  # a failed fit, or an interrupt of the waiting thread
+            told.stop()
+            raise
+    told.finish()
     positions = np.array([window.centre + origin for window in windows])
     return tuple(
         replace(

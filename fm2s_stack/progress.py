@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import threading
 from typing import Protocol
+
+from fm2s_stack.errors import StoppedEarly
 
 
 class Progress(Protocol):
@@ -35,3 +38,31 @@ class Silent:
 
     def finish(self) -> None:
         """Ignore the end of a step."""
+
+
+class Stoppable:
+    """A `Progress` through which work in other threads can be stopped.
+
+    Work reports every few milliseconds to seconds; after `stop` its next report raises.
+    """
+
+    def __init__(self, told: Progress) -> None:
+        self._told = told
+        self._stopped = threading.Event()
+        self.note, self.start, self.finish = told.note, told.start, told.finish
+
+    def stop(self) -> None:
+        """Stop whoever reports next."""
+        self._stopped.set()
+
+    def advance(self, count: int) -> None:
+        """Pass the count on.
+
+        Raises
+        ------
+        StoppedEarly
+            After `stop`.
+        """
+        if self._stopped.is_set():
+            raise StoppedEarly("the run was stopped")
+        self._told.advance(count)

@@ -219,3 +219,19 @@ def test_a_fresh_interpreter_exits_with_the_same_codes(movie):
     assert (failed.returncode, failed.stdout) == (1, "")
     assert "gone.tif" in only_line(failed.stderr)
     assert run("denoise", movie, movie.with_name("o.zarr")).returncode == 2
+
+
+@pytest.mark.parametrize("fit", ["stack", "frame"])
+def test_an_interrupt_ends_a_run_within_seconds_and_says_so(tmp_path, fit):
+    source = recording(tmp_path / "movie.tif", (12, 200, 200))
+    command = [sys.executable, "-m", "fm2s_stack", "denoise", str(source)]
+    command += [str(tmp_path / "out.zarr"), "-c", "srdtrans", "--fit", fit, "--steps", "100000"]
+    with subprocess.Popen(command, stderr=subprocess.PIPE, text=True) as running:
+        assert running.stderr is not None
+        running.stderr.readline()  # the plan: work begins
+        time.sleep(3)
+        running.send_signal(signal.SIGINT)
+        _, told = running.communicate(timeout=15)
+    assert running.returncode == 1
+    assert told.splitlines()[-1].startswith("Error: interrupted")
+    assert "Traceback" not in told

@@ -7,7 +7,7 @@ from concurrent.futures import FIRST_EXCEPTION, Future, ThreadPoolExecutor, wait
 from fm2s_stack.engine.devices import DevicePool
 from fm2s_stack.engine.unit import Job, UnitRecord, run_unit
 from fm2s_stack.plan import Plan
-from fm2s_stack.progress import Progress
+from fm2s_stack.progress import Progress, Stoppable
 
 
 def run_local(
@@ -23,25 +23,26 @@ def run_local(
     Raises
     ------
     Fm2sError
-        The first error of a unit; units not started are left, those in flight finish.
+        The first error of a unit; units not started are left, those in flight are stopped.
     """
+    told = Stoppable(progress)
     with ThreadPoolExecutor(plan.workers, thread_name_prefix="unit") as threads:
-        futures = [threads.submit(run_unit, job, unit, devices, progress) for unit in plan.units]
+        futures = [threads.submit(run_unit, job, unit, devices, told) for unit in plan.units]
         try:
             wait(futures, return_when=FIRST_EXCEPTION)
+            failed = [f for f in futures if f.done() and f.exception()]
         except BaseException:  # an interrupt of the waiting thread
-            _abandon(futures)
+            _abandon(futures, told)
             raise
-        failed = [f for f in futures if f.done() and not f.cancelled() and f.exception()]
         if failed:
-            _abandon(futures)
+            _abandon(futures, told)
     if failed:
-        error = failed[0].exception()
-        assert error is not None
-        raise error
+        raise failed[0].exception() or AssertionError("a failed unit has an error")
     return tuple(future.result() for future in futures)
 
 
-def _abandon(futures: list[Future[UnitRecord]]) -> None:
+def _abandon(futures: list[Future[UnitRecord]], told: Stoppable) -> None:
+    """Start no further unit, and stop those in flight at their next plane."""
+    told.stop()
     for future in futures:
         future.cancel()

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from fm2s_stack.engine.devices import DevicePool, device_kind
 from fm2s_stack.fm2s.denoiser import Denoised, Denoiser
-from fm2s_stack.fm2s.fit import Fitted, fit_network
+from fm2s_stack.fm2s.fit import EachDraw, Fitted, fit_network
 from fm2s_stack.fm2s.padding import fill_invalid, valid_pixels
 from fm2s_stack.fm2s.seeds import stream_seed
 from fm2s_stack.image import StackAxis
@@ -147,7 +147,14 @@ def _fit_and_denoise(
     places = [(t, z) for t in range(*run.t) for z in range(*run.z)]
     for plane, (t, z) in zip(planes, places, strict=True):
         source = (channel.channel, job.stack.t_start + t, job.stack.z_start + z)
-        fitted = fit_plane(plane, channel, job.fit, stream_seed(job.fit.seed, *source), device)
+        fitted = fit_plane(
+            plane,
+            channel,
+            job.fit,
+            stream_seed(job.fit.seed, *source),
+            device,
+            lambda done, total: progress.advance(0),  # a fit takes long: let it be stopped
+        )
         network = channel.with_network(fitted.weights)
         nowhere = np.zeros(1)
         results.append(
@@ -160,15 +167,22 @@ def _fit_and_denoise(
 
 
 def fit_plane(
-    plane: NDArray[np.generic], channel: Denoiser, fit: FitSettings, seed: int, device: str
+    plane: NDArray[np.generic],
+    channel: Denoiser,
+    fit: FitSettings,
+    seed: int,
+    device: str,
+    each_draw: EachDraw | None = None,
 ) -> Fitted:
     """Train a network on one plane, with the channel's intensity map."""
     unit = channel.intensity.to_unit(plane)
     if fit.nan == "refuse":
-        return fit_network(unit[None], fit, seed, device=device)
+        return fit_network(unit[None], fit, seed, device=device, progress=each_draw)
     valid = valid_pixels(plane)
     filled = fill_invalid(np.where(valid, unit, 0).astype(np.float32), valid)
-    return fit_network(filled[None], fit, seed, valid=valid[None], device=device)
+    return fit_network(
+        filled[None], fit, seed, valid=valid[None], device=device, progress=each_draw
+    )
 
 
 def _store_networks(job: Job, unit: Unit, fitted: list[Fitted]) -> None:

@@ -20,7 +20,7 @@ LEARNING_RATE = 1e-3
 AVERAGED_DRAWS = 100  #: last draws whose weights are averaged, a quarter of all at most
 LOSS_DRAWS = 50  #: last draws whose loss is reported
 
-Progress = Callable[[int, int], None]  #: draws done, draws in all
+EachDraw = Callable[[int, int], None]  #: draws done, draws in all
 
 
 @dataclass(frozen=True, eq=False)
@@ -48,7 +48,7 @@ def fit_network(
     *,
     valid: NDArray[np.bool_] | None = None,
     device: str = "cpu",
-    progress: Progress | None = None,
+    progress: EachDraw | None = None,
 ) -> Fitted:
     """Train a network on planes of one recording.
 
@@ -108,7 +108,7 @@ def _train(
     settings: FitSettings,
     seed: int,
     device: str,
-    progress: Progress | None,
+    progress: EachDraw | None,
 ) -> Fitted:
     preset = settings.preset
     # Parameters and crops come from a stream on the CPU, whatever the device.
