@@ -16,7 +16,7 @@ from fm2s_stack.fm2s.denoiser import Denoiser
 from fm2s_stack.fm2s.intensity import IntensityMap
 from fm2s_stack.fm2s.network import COLLAPSED
 from fm2s_stack.plan import Plan
-from fm2s_stack.settings import Preset, RunSettings, WriteSettings
+from fm2s_stack.settings import PIXEL_VERSION, Preset, RunSettings, WriteSettings
 from fm2s_stack.stack.base import Stack
 from fm2s_stack.store.attributes import read_attributes, require_complete, seal
 from fm2s_stack.store.provenance import describe_job, describe_result
@@ -77,6 +77,7 @@ def job_attributes(
             seed=job.fit.seed,
             preset=job.fit.preset,
         ),
+        "pixel_version": PIXEL_VERSION,
         "intensity": [_intensity(denoiser) for denoiser in job.denoisers],
     }
 

@@ -12,6 +12,9 @@ Pyramid = Literal["yx", "zyx", "none"]
 OmeZarrVersion = Literal["0.4", "0.5"]
 NanPolicy = Literal["refuse", "keep"]
 
+#: Raised when the same input and settings give other pixels; `tests/test_golden.py` notices.
+PIXEL_VERSION = 1
+
 DRAWS = 450
 STEPS_PER_DRAW = 5
 DEFAULT_SEED = 3407

@@ -11,7 +11,7 @@ from scipy import ndimage
 from torch import nn
 
 from fm2s_stack.fm2s import network
-from fm2s_stack.fm2s.denoiser import apply_network
+from fm2s_stack.fm2s.apply import apply_network
 
 
 def parameters(amplification: int, seed: int = 0) -> torch.Tensor:

@@ -10,7 +10,7 @@ import numpy as np
 from dask.array.overlap import overlap
 from numpy.typing import ArrayLike, NDArray
 
-from fm2s_stack.fm2s.denoiser import TILE
+from fm2s_stack.fm2s.apply import TILE
 
 if TYPE_CHECKING:
     from fm2s_stack.fm2s.denoiser import Denoiser

@@ -28,6 +28,7 @@ KEYS: Mapping[str, str] = {
     "finished": "when the output was sealed, UTC, ISO 8601",
     "command": "command line, paths cut to their last part and secrets masked; [] for the library",
     "versions": "versions of this package, of Python and of the libraries that touch pixels",
+    "pixel_version": "number of the arithmetic; another one gives other pixels",
     "source": "identity of the input: name, size in bytes, mtime in s since 1970, digest",
     "selection": "which part of the input: format, first frame and slice, channels, breaks, notes",
     "settings": "fit, write and run settings as used",
