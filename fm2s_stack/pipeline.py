@@ -208,7 +208,7 @@ def _tell(stack: Stack, plan: Plan, devices: DevicePool, progress: Progress) -> 
         progress.note(note)
     sizes = " x ".join(map(str, stack.image.real_shape))
     progress.note(
-        f"{stack.format}, {stack.image.axes} {sizes} {stack.image.dtype}: {len(plan.units)} units "
+        f"{stack.format}, {stack.image.axes} {sizes} {stack.image.dtype}: {len(plan.units)} unit(s) "
         f"on {devices.device}, {plan.projected_bytes / 1e9:.2f} GB of memory at most"
     )
 

@@ -153,7 +153,8 @@ def pixel_type(form: PageFormat, table: PageTable, path: Path) -> np.dtype:
     if form.samples > 1 or not grey:
         raise UnsupportedPixels(
             f"{path}: pixels are colour ({form.samples} value(s) each, PhotometricInterpretation "
-            f"{form.photometric}), expected grey levels; convert to one channel first"
+            f"{form.photometric}), expected grey levels; convert to one channel first (frames of a "
+            "movie: write them with photometric minisblack)"
         )
     kind, bits = _KINDS.get(form.kind), form.bits
     most = {"u": 2 <= bits <= 32, "i": bits in (8, 16, 32), "f": bits in (16, 24, 32, 64)}
