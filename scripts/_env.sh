@@ -1,12 +1,11 @@
 # Sourced by the other scripts: makes .venv beside setup.py and sets ROOT and PYTHON.
 #
 # The environment is made anew or brought up to date when scripts/constraints.txt or
-# setup.py changed. FM2S_STACK_PYTHON names the Python to make it with;
-# FM2S_STACK_TORCH_INDEX the index of torch wheels.
+# setup.py changed. FM2S_STACK_PYTHON names the Python to make it with. Where the default
+# build of torch is a large one for CUDA, FM2S_STACK_TORCH_INDEX names an index with another.
 
 ROOT=$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd)
 PYTHON=$ROOT/.venv/bin/python
-TORCH_INDEX=${FM2S_STACK_TORCH_INDEX:-https://download.pytorch.org/whl/cpu}
 
 recent_enough() {
     "$1" -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null
@@ -41,11 +40,11 @@ pip_install() {
 }
 
 install_torch() {
-    local pinned
+    local pinned index=()
     pinned=$(grep '^torch==' "$ROOT/scripts/constraints.txt")
-    # PyPI's Linux build of torch brings gigabytes of CUDA, which no script here needs.
-    pip_install --no-deps --retries 0 --timeout 20 --index-url "$TORCH_INDEX" "$pinned" 2>/dev/null ||
-        pip_install --constraint "$ROOT/scripts/constraints.txt" "$pinned"
+    [ -z "${FM2S_STACK_TORCH_INDEX:-}" ] || index=(--no-deps --index-url "$FM2S_STACK_TORCH_INDEX")
+    # The exact version, before anything asks for torch in a looser way.
+    pip_install --constraint "$ROOT/scripts/constraints.txt" "${index[@]}" "$pinned"
 }
 
 environment_stamp() {

@@ -20,7 +20,6 @@ README = (ROOT / "README.md").read_text("utf-8")
 #: lines of shell that a test cannot run: they install, or run the tests themselves
 ELSEWHERE = (
     "pip install .",
-    "pip install torch==2.13.0 --index-url https://download.pytorch.org/whl/cpu",
     "pip install -c scripts/constraints.txt .",
     "bash scripts/demo.sh",
     "bash scripts/test.sh",
