@@ -206,9 +206,10 @@ def _tiles(plan: Plan) -> int:
 def _tell(stack: Stack, plan: Plan, devices: DevicePool, progress: Progress) -> None:
     for note in stack.notes:
         progress.note(note)
-    sizes = " x ".join(map(str, stack.image.real_shape))
+    image, count = stack.image, len(plan.units)
+    sizes = " x ".join(map(str, image.real_shape))
     progress.note(
-        f"{stack.format}, {stack.image.axes} {sizes} {stack.image.dtype}: {len(plan.units)} unit(s) "
+        f"{stack.format}, {image.axes} {sizes} {image.dtype}: {count} unit{'s' * (count > 1)} "
         f"on {devices.device}, {plan.projected_bytes / 1e9:.2f} GB of memory at most"
     )
 

@@ -25,7 +25,6 @@ from fm2s_stack.store.weights import (
     read_weights,
     weights_sha256,
     write_headers,
-    write_timestamps,
     write_weights,
 )
 
@@ -83,7 +82,7 @@ def job_attributes(
 
 
 def store_fit(job: Job, plan: Plan) -> None:
-    """Write the networks, frame times and raw headers into a new output."""
+    """Write the networks and raw headers into a new output."""
     path = job.layout.path
     frames, channels, slices = job.layout.image.shape[:3]
     if job.fit.mode == "frame":
@@ -94,8 +93,6 @@ def store_fit(job: Job, plan: Plan) -> None:
         knots = job.denoisers[0].positions.tolist()
         create_weights(path, weights.shape, knots=knots)
         write_weights(path, weights, loss)
-    if job.layout.image.timestamps is not None:
-        write_timestamps(path, job.layout.image.timestamps)
     if job.stack.headers:
         write_headers(path, job.stack.headers)
 

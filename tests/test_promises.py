@@ -150,6 +150,27 @@ def test_the_output_tells_what_made_it(plain):
     assert str(source.parent) not in json.dumps(told)
 
 
+def test_frame_times_names_and_sizes_survive_into_every_format(tmp_path):
+    source = tmp_path / "two.ome.tif"
+    times = [0.0, 0.5, 1.75]
+    metadata = {
+        "axes": "TCYX",
+        "PhysicalSizeX": 0.4, "PhysicalSizeY": 0.5, "TimeIncrement": 0.8,
+        "Channel": {"Name": ["GCaMP", "tdTomato"]},
+        "Plane": {"DeltaT": [t for t in times for _ in range(2)]},
+    }  # fmt: skip
+    movie(source, (3, 2, 40, 48), ome=True, metadata=metadata)
+    stack = open_stack(source, frames=(1, 3))
+    assert stack.image.timestamps == (0.5, 1.75)
+    for name in ("out.zarr", "old.zarr", "out.ome.tif"):
+        version = "0.4" if name == "old.zarr" else "0.5"
+        denoise_stack(stack, tmp_path / name, QUICK, write=WriteSettings(ome_zarr=version))
+        found = open_stack(tmp_path / name).image
+        assert found.timestamps == (0.5, 1.75), name
+        assert found.channels == ("GCaMP", "tdTomato"), name
+        assert (found.scale.x, found.scale.y) == (0.4, 0.5), name
+
+
 PEAK = """
 import sys
 from fm2s_stack import denoise_stack, open_stack
