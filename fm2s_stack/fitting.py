@@ -1,11 +1,10 @@
-"""Fitting a stack: which planes are sampled, and the networks trained on them."""
+"""Fitting a stack: an intensity map a channel, and the networks trained on its samples."""
 
 from __future__ import annotations
 
-import math
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass, replace
+from dataclasses import replace
 
 import numpy as np
 from numpy.typing import NDArray
@@ -13,49 +12,22 @@ from numpy.typing import NDArray
 from fm2s_stack.engine.devices import DevicePool
 from fm2s_stack.fm2s.denoiser import Denoiser
 from fm2s_stack.fm2s.fit import Fitted, fit_network
-from fm2s_stack.fm2s.intensity import IntensityMap, measure_intensity
+from fm2s_stack.fm2s.intensity import IntensityMap
 from fm2s_stack.fm2s.network import COLLAPSED
 from fm2s_stack.fm2s.padding import fill_invalid, valid_pixels
 from fm2s_stack.fm2s.seeds import stream_seed
 from fm2s_stack.image import StackAxis
-from fm2s_stack.planning import (
-    FIT_PLANES,
-    INTENSITY_PIXELS,
-    INTENSITY_PLANES,
-    affordable_planes,
-)
 from fm2s_stack.progress import Progress, Stoppable
+from fm2s_stack.sampling import (
+    Sample,
+    Window,
+    fit_windows,
+    measure_channel,
+    read_sample,
+    training_samples,
+)
 from fm2s_stack.settings import FitSettings
 from fm2s_stack.stack.base import Stack
-from fm2s_stack.stack.finite import require_finite
-
-
-@dataclass(frozen=True)
-class Window:
-    """A run along the stack axis that shares one network, indices into the stack."""
-
-    start: int  #: first plane
-    stop: int  #: one past the last
-
-    @property
-    def centre(self) -> float:
-        """Where the network applies alone."""
-        return (self.start + self.stop - 1) / 2
-
-
-def fit_windows(length: int, fit: FitSettings) -> tuple[Window, ...]:
-    """The windows of a stack: one, or runs of ``fit.every`` planes.
-
-    A last window of less than half the planes is joined to the one before it, so that no
-    network is trained on a few planes alone.
-    """
-    if fit.mode != "every":
-        return (Window(0, length),)
-    starts = list(range(0, length, fit.every))
-    if len(starts) > 1 and 2 * (length - starts[-1]) < fit.every:
-        starts.pop()
-    stops = [*starts[1:], length]
-    return tuple(Window(a, b) for a, b in zip(starts, stops, strict=True))
 
 
 def measure_channels(stack: Stack, fit: FitSettings) -> tuple[Denoiser, ...]:
@@ -64,7 +36,7 @@ def measure_channels(stack: Stack, fit: FitSettings) -> tuple[Denoiser, ...]:
         Denoiser(
             weights=np.empty((0, COLLAPSED), np.float32),
             positions=np.empty(0),
-            intensity=_measure_channel(stack, c, fit),
+            intensity=measure_channel(stack, c, fit),
             preset=fit.preset,
             channel=stack.channel_indices[c],
             nan=fit.nan,
@@ -130,8 +102,8 @@ def _train(
     devices: DevicePool,
     progress: Progress,
 ) -> Fitted:
-    places = _places(stack, window, along, FIT_PLANES)
-    planes, valid = _training_planes(stack, channel.intensity, places, c, fit)
+    samples = training_samples(stack.image.shape, window, along, fit.preset.stride)
+    planes, valid = _training_planes(stack, channel.intensity, samples, c, fit)
     t, z = (window.start, 0) if along == "t" else (0, window.start)
     seed = stream_seed(fit.seed, channel.channel, stack.t_start + t, stack.z_start + z)
     with devices.lease() as device:
@@ -144,11 +116,11 @@ def _train(
 def _training_planes(
     stack: Stack,
     intensity: IntensityMap,
-    places: list[tuple[int, int]],
+    samples: list[Sample],
     c: int,
     fit: FitSettings,
 ) -> tuple[NDArray[np.float32], NDArray[np.bool_] | None]:
-    planes = [_sample(stack, t, c, z, fit) for t, z in places]
+    planes = [read_sample(stack, c, sample, fit) for sample in samples]
     unit = [intensity.to_unit(plane) for plane in planes]
     if fit.nan == "refuse":
         return np.stack(unit), None
@@ -158,50 +130,3 @@ def _training_planes(
         for plane, good in zip(unit, valid, strict=True)
     ]
     return np.stack(filled), np.stack(valid)
-
-
-def _measure_channel(stack: Stack, c: int, fit: FitSettings) -> IntensityMap:
-    whole = Window(0, stack.image.shape[0])
-    places = _places(stack, whole, "t", INTENSITY_PLANES)
-    pixels = math.prod(stack.image.shape[3:]) * len(places)
-    step = -(-pixels // INTENSITY_PIXELS)
-    samples = []
-    for t, z in places:
-        plane = _sample(stack, t, c, z, fit)
-        good = valid_pixels(plane) if fit.nan == "keep" else np.ones(plane.shape, bool)
-        samples.append(plane[good][::step])
-    return measure_intensity(np.concatenate(samples), stack.image.dtype)
-
-
-def _sample(stack: Stack, t: int, c: int, z: int, fit: FitSettings) -> NDArray[np.generic]:
-    plane = stack.plane(t, c, z)
-    if fit.nan == "refuse":
-        require_finite(stack, plane[None, None, None], t, c, z)
-    return plane
-
-
-def _places(stack: Stack, window: Window, along: StackAxis, most: int) -> list[tuple[int, int]]:
-    """(frame, slice) of planes spread evenly over a window, first of all over time."""
-    frames, _, slices, rows, columns = stack.image.shape
-    t_range = (window.start, window.stop) if along == "t" else (0, frames)
-    z_range = (window.start, window.stop) if along == "z" else (0, slices)
-    count = affordable_planes(rows * columns, most)
-    return spread_places(t_range, z_range, count)
-
-
-def spread_places(
-    frames: tuple[int, int], slices: tuple[int, int], count: int
-) -> list[tuple[int, int]]:
-    """At most `count` distinct (frame, slice) pairs, evenly spread over both ranges."""
-    t_count, z_count = frames[1] - frames[0], slices[1] - slices[0]
-    if t_count * z_count <= count:
-        return [(t, z) for t in range(*frames) for z in range(*slices)]
-    chosen: dict[tuple[int, int], None] = {}
-    for i in range(count):
-        # The golden ratio visits slices evenly whatever their number; frames go in order.
-        z = int(((i + 0.5) * (math.sqrt(5) - 1) / 2 % 1) * z_count) if t_count > 1 else 0
-        t = (2 * i + 1) * t_count // (2 * count)
-        if t_count == 1:
-            z = (2 * i + 1) * z_count // (2 * count)
-        chosen[frames[0] + t, slices[0] + z] = None
-    return list(chosen)

@@ -184,6 +184,7 @@ def _fit(
 def _borrow(stack: Stack, path: str | Path) -> tuple[Denoiser, ...]:
     """The denoisers of another output for the channels of this stack."""
     found = load_denoisers(path)
+    _require_same_depth(stack, found[0], path)
     if len(found) == 1 and stack.image.shape[1] == 1:
         return found
     by_channel = {denoiser.channel: denoiser for denoiser in found}
@@ -194,6 +195,17 @@ def _borrow(stack: Stack, path: str | Path) -> tuple[Denoiser, ...]:
             f"channel {missing[0]}; select channels that both have"
         )
     return tuple(by_channel[c] for c in stack.channel_indices)
+
+
+def _require_same_depth(stack: Stack, denoiser: Denoiser, path: str | Path) -> None:
+    """Refuse an 8-bit map for other data, which it would hold within 0 to 255, and back."""
+    is_eight_bit = stack.image.dtype == "uint8"
+    if denoiser.intensity.clamp != is_eight_bit:
+        made = "uint8" if denoiser.intensity.clamp else "other than uint8"
+        raise UsageError(
+            f"--fit-from {path}: was made of pixels that are {made}, {stack.path} has "
+            f"{stack.image.dtype}; expected the same scale of grey levels"
+        )
 
 
 def _tiles(plan: Plan) -> int:

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import math
 from dataclasses import replace
 
 import numpy as np
 
 from fm2s_stack.engine.devices import usable_threads
 from fm2s_stack.errors import UsageError
-from fm2s_stack.image import StackAxis
+from fm2s_stack.image import Shape5, StackAxis
 from fm2s_stack.memory import allowed_memory
 from fm2s_stack.plan import SHARD_PLANES, Plan, Request, make_plan
 from fm2s_stack.settings import FitSettings, RunSettings, WriteSettings
@@ -18,6 +17,7 @@ from fm2s_stack.stack.base import Stack
 FIT_PLANES = 10  #: planes that one network is trained on at most
 INTENSITY_PLANES = 24  #: planes that the intensity map is measured on at most
 FIT_PIXELS = 2**25  #: pixels of the training planes together, so that huge planes fit
+PART_SIDE = 2048  #: side of the parts that are trained on where one plane has more, pixels
 INTENSITY_PIXELS = 2**23  #: pixels that the percentiles are taken of at most
 FIT_BYTES_PER_PIXEL = 24  #: raw, target, level, and what is read, while training
 WHOLE_BYTES_PER_PIXEL = 1500  #: hidden channels and their gradients, training whole planes
@@ -67,7 +67,9 @@ def plan_stack(
             chunks=write.chunks,
             most_planes=_most_planes(fit),
             whole_planes=per_frame or fit.nan == "keep",
-            fit_bytes=0 if per_frame or trained else fit_bytes(shape, fit, slots),
+            fit_bytes=0
+            if per_frame or trained
+            else fit_bytes(shape, fit, slots, _block_bytes(stack)),
             unit_fit_bytes=whole_fit if per_frame else 0,
         )
     )
@@ -75,6 +77,8 @@ def plan_stack(
 
 def decide_mode(stack: Stack, fit: FitSettings) -> FitSettings:
     """The settings with the mode filled in: ``frame`` for a single plane, else ``stack``.
+
+    A single plane too large to be trained on as a whole is a stack of its parts.
 
     Raises
     ------
@@ -89,18 +93,22 @@ def decide_mode(stack: Stack, fit: FitSettings) -> FitSettings:
         raise UsageError(f"--steps {fit.draws}: expected 1 or more")
     if fit.mode is not None:
         return fit
-    t, _, z = stack.image.shape[:3]
-    return replace(fit, mode="stack" if t * z > 1 else "frame")
+    t, _, z, rows, columns = stack.image.shape
+    alone = t * z == 1 and rows * columns <= FIT_PIXELS
+    return replace(fit, mode="frame" if alone else "stack")
 
 
-def fit_bytes(shape: tuple[int, ...], fit: FitSettings, fits_at_a_time: int) -> int:
+def fit_bytes(shape: Shape5, fit: FitSettings, fits_at_a_time: int, block_bytes: int) -> int:
     """Bytes that training holds at its peak."""
-    pixels = shape[-1] * shape[-2]
-    count = min(affordable_planes(pixels, FIT_PLANES), math.prod(shape[:-2]))
-    one = count * pixels * FIT_BYTES_PER_PIXEL
+    planes, pixels = shape[0] * shape[2], shape[3] * shape[4]
+    if pixels <= FIT_PIXELS:
+        trained, largest = min(affordable_planes(pixels, FIT_PLANES), planes) * pixels, pixels
+    else:
+        trained, largest = FIT_PIXELS, PART_SIDE**2
+    one = trained * FIT_BYTES_PER_PIXEL + 2 * block_bytes
     if fit.crop is None:
-        one += pixels * WHOLE_BYTES_PER_PIXEL
-    sampled = min(INTENSITY_PLANES, math.prod(shape[:-2])) * pixels
+        one += largest * WHOLE_BYTES_PER_PIXEL
+    sampled = min(INTENSITY_PLANES, planes) * pixels
     return fits_at_a_time * one + 2 * min(INTENSITY_PIXELS, sampled) * 8
 
 

@@ -132,3 +132,20 @@ def test_kept_nan_and_padding_come_back_unchanged_and_touch_nothing_else():
     np.testing.assert_array_equal(result[0, :, 20:], far[0, :, 20:])
     lazy = make(nan="keep").map(da.from_array(planes, chunks=(1, 20, 20)))
     np.testing.assert_array_equal(lazy.compute(scheduler="sync"), result)
+
+
+def test_kept_pixels_never_wrap_into_a_narrower_dtype():
+    planes = movie((2, 40, 40))
+    planes[:, :9], planes[:, -9:] = 300, 0
+    result = make(nan="keep")(planes, dtype="uint8")
+    assert (result[:, :9] == 255).all() and (result[:, -9:] == 0).all()
+    signed = planes.astype("float32")
+    signed[:, :9] = -70_000
+    assert (make(nan="keep")(signed, dtype="int16")[:, :9] == -32768).all()
+
+
+def test_kept_nan_is_refused_where_the_dtype_has_none():
+    planes = movie(dtype="float32")
+    planes[3, 2, 2] = np.nan
+    with pytest.raises(NonFinitePixels, match="plane 3 of channel 0 .* uint16 cannot hold"):
+        make(nan="keep")(planes, np.arange(6), dtype="uint16")

@@ -19,6 +19,8 @@ def test_eight_bit_images_are_divided_by_255_and_held_in_range():
     np.testing.assert_array_equal(found.to_unit(image), image.astype(np.float32) / np.float32(255))
     beyond = np.array([-0.5, 1.5], np.float32)
     assert found.from_unit(beyond, np.float32)[0].tolist() == [0, 255]
+    levels, clipped = found.from_unit(np.array([-0.5, 0, 0.5, 255.4 / 255, 1.5], np.float32), "u1")
+    assert (levels.tolist(), clipped) == ([0, 0, 128, 255, 255], 2), "what is held is counted"
 
 
 def test_other_depths_send_two_percentiles_to_zero_and_one():

@@ -122,6 +122,7 @@ def test_a_selection_of_a_selection_counts_from_the_source(movie):
         ({"channel": ["1"]}, "--channel 1"),
         ({"channel": ["GFP"]}, "--channel GFP"),
         ({"channel": [-1]}, "--channel -1"),
+        ({"channel": [0, "0"]}, "named twice"),
         ({"slices": (1, 2)}, "--slices 1:2 selects none"),
         ({"frames": (11, None)}, "--frames 11: selects none"),
         ({"series": 3}, "3"),

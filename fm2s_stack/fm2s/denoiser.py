@@ -11,7 +11,7 @@ from numpy.typing import ArrayLike, DTypeLike, NDArray
 from fm2s_stack.errors import NonFinitePixels
 from fm2s_stack.fm2s import network
 from fm2s_stack.fm2s.apply import Core, apply_network
-from fm2s_stack.fm2s.intensity import IntensityMap
+from fm2s_stack.fm2s.intensity import IntensityMap, clipped_to
 from fm2s_stack.fm2s.padding import fill_invalid, valid_pixels
 from fm2s_stack.settings import NanPolicy, Preset
 
@@ -139,9 +139,22 @@ class Denoiser:
         levels, clipped = self.intensity.from_unit(blended, dtype)
         if valid is not None:
             inside = (slice(*core[0]), slice(*core[1]))
-            kept = plane[inside].astype(dtype)
-            levels = np.where(valid[inside], levels, kept)
+            left_out = ~valid[inside]
+            levels[left_out] = self._unchanged(plane[inside][left_out], position, dtype)
         return levels, clipped
+
+    def _unchanged(
+        self, pixels: NDArray[np.generic], position: float, dtype: np.dtype
+    ) -> NDArray[np.generic]:
+        """Pixels that carry no light, as they were; those beyond an integer `dtype` clipped."""
+        if dtype.kind == "f" or dtype == pixels.dtype:
+            return pixels.astype(dtype)
+        if pixels.dtype.kind == "f" and not np.isfinite(pixels).all():
+            raise NonFinitePixels(
+                f"plane {position:g} of channel {self.channel} has NaN or infinite pixels, which "
+                f"{dtype} cannot hold; give --dtype float32"
+            )
+        return clipped_to(pixels.astype(np.float64), dtype)[0]
 
     def _valid(self, plane: NDArray[np.generic], position: float) -> NDArray[np.bool_] | None:
         if self.nan == "keep":

@@ -42,18 +42,38 @@ class IntensityMap:
         """Values of the unit scale as grey levels of `dtype`, and how many were clipped.
 
         Integers are rounded to the nearest and clipped to the range of `dtype`, never
-        wrapped. Floating point results are not clipped, save to the range of float16.
+        wrapped. Floating point results are not clipped, save to the range of float16. With
+        `clamp` the range is that of the map as well.
         """
-        wanted = np.dtype(dtype)
-        unit = np.clip(values, 0, 1) if self.clamp else values
-        levels = unit.astype(np.float64)
+        levels = values.astype(np.float64)
         levels *= self.high - self.low
         levels += self.low
-        limits = np.iinfo(wanted) if wanted.kind in "iu" else np.finfo(wanted)
-        if wanted.kind in "iu":
-            np.rint(levels, out=levels)
-        outside = int(np.count_nonzero((levels < limits.min) | (levels > limits.max)))
-        return np.clip(levels, limits.min, limits.max, out=levels).astype(wanted), outside
+        return clipped_to(levels, dtype, (self.low, self.high) if self.clamp else None)
+
+
+def clipped_to(
+    levels: NDArray[np.float64], dtype: DTypeLike, bounds: tuple[float, float] | None = None
+) -> tuple[NDArray[np.generic], int]:
+    """Grey levels as `dtype`, integers rounded, and how many were clipped to its range.
+
+    Parameters
+    ----------
+    levels
+        Finite; used up.
+    dtype
+        Pixel type wanted.
+    bounds
+        A narrower range to hold them in; None: all of `dtype`.
+    """
+    wanted = np.dtype(dtype)
+    limits = np.iinfo(wanted) if wanted.kind in "iu" else np.finfo(wanted)
+    low, high = float(limits.min), float(limits.max)
+    if bounds is not None:
+        low, high = max(low, bounds[0]), min(high, bounds[1])
+    if wanted.kind in "iu":
+        np.rint(levels, out=levels)
+    outside = int(np.count_nonzero((levels < low) | (levels > high)))
+    return np.clip(levels, low, high, out=levels).astype(wanted), outside
 
 
 def measure_intensity(values: NDArray[np.generic], dtype: DTypeLike) -> IntensityMap:

@@ -74,13 +74,15 @@ class Stack:
         Raises
         ------
         UsageError
-            If the selection is empty or a channel is not there.
+            If the selection is empty, or a channel is not there or named twice.
         """
         n_t, _, n_z = self.array.shape[:3]
         t0, t1 = _bounds("frames", frames, n_t)
         z0, z1 = _bounds("slices", slices, n_z)
         chosen = [self._channel(name) for name in channels] or list(range(self.array.shape[1]))
         array = self.array[t0:t1, :, z0:z1]
+        if len(set(chosen)) < len(chosen):
+            raise UsageError(f"--channel {', '.join(channels)}: one is named twice; give each once")
         if channels:
             array = array[:, chosen]
         image, names, times = self.image, self.image.channels, self.image.timestamps

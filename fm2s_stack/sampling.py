@@ -1,0 +1,169 @@
+"""Which planes, or parts of huge planes, a stack is measured and trained on."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from fm2s_stack.fm2s.intensity import IntensityMap, measure_intensity
+from fm2s_stack.fm2s.padding import valid_pixels
+from fm2s_stack.image import Shape5, StackAxis
+from fm2s_stack.planning import (
+    FIT_PIXELS,
+    FIT_PLANES,
+    INTENSITY_PIXELS,
+    INTENSITY_PLANES,
+    PART_SIDE,
+    affordable_planes,
+)
+from fm2s_stack.settings import FitSettings
+from fm2s_stack.stack.base import Stack
+from fm2s_stack.stack.finite import require_finite
+
+
+@dataclass(frozen=True)
+class Window:
+    """A run along the stack axis that shares one network, indices into the stack."""
+
+    start: int  #: first plane
+    stop: int  #: one past the last
+
+    @property
+    def centre(self) -> float:
+        """Where the network applies alone."""
+        return (self.start + self.stop - 1) / 2
+
+
+@dataclass(frozen=True)
+class Sample:
+    """A plane, or a part of one, indices into the stack, end not included."""
+
+    t: int  #: frame
+    z: int  #: slice
+    y: tuple[int, int]  #: rows
+    x: tuple[int, int]  #: columns
+
+
+def fit_windows(length: int, fit: FitSettings) -> tuple[Window, ...]:
+    """The windows of a stack: one, or runs of ``fit.every`` planes.
+
+    A last window of less than half the planes is joined to the one before it, so that no
+    network is trained on a few planes alone.
+    """
+    if fit.mode != "every":
+        return (Window(0, length),)
+    starts = list(range(0, length, fit.every))
+    if len(starts) > 1 and 2 * (length - starts[-1]) < fit.every:
+        starts.pop()
+    stops = [*starts[1:], length]
+    return tuple(Window(a, b) for a, b in zip(starts, stops, strict=True))
+
+
+def training_samples(shape: Shape5, window: Window, along: StackAxis, stride: int) -> list[Sample]:
+    """What one network is trained on: ten planes, or as many parts of huge ones as fit.
+
+    Parameters
+    ----------
+    shape
+        Of the stack, tczyx.
+    window
+        The run along the stack axis to take planes from.
+    along
+        The stack axis.
+    stride
+        Side of the preset's patches; parts begin on their grid, so that the patches are
+        those of the whole plane.
+    """
+    *_, rows, columns = shape
+    if rows * columns <= FIT_PIXELS:
+        whole = ((0, rows), (0, columns))
+        return [Sample(t, z, *whole) for t, z in _places(shape, window, along, FIT_PLANES)]
+    parts = _parts(rows, columns, stride)
+    places = _places(shape, window, along, len(parts), parts=True)
+    return [Sample(*places[i % len(places)], *part) for i, part in enumerate(parts)]
+
+
+def _parts(rows: int, columns: int, stride: int) -> list[tuple[tuple[int, int], tuple[int, int]]]:
+    """Equal parts spread over a huge plane: one in each of as many bands of rows."""
+    side = max(PART_SIDE // stride, 1) * stride
+    high, wide = min(rows, side), min(columns, side)
+    count = max(1, FIT_PIXELS // (high * wide))
+    parts = []
+    for i in range(count):
+        across = (i + 0.5) * (math.sqrt(5) - 1) / 2 % 1  # the golden ratio spreads evenly
+        y = int((i + 0.5) / count * (rows - high)) // stride * stride
+        x = int(across * (columns - wide)) // stride * stride
+        parts.append(((y, y + high), (x, x + wide)))
+    return parts
+
+
+def read_sample(stack: Stack, c: int, sample: Sample, fit: FitSettings) -> NDArray[np.generic]:
+    """Pixels of a sample, shape (y, x).
+
+    Raises
+    ------
+    NonFinitePixels
+        If there is NaN or infinity in it and the settings refuse them.
+    """
+    lazy = stack.array[sample.t, c, sample.z, slice(*sample.y), slice(*sample.x)]
+    plane = np.asarray(lazy.compute(scheduler="synchronous"))
+    if fit.nan == "refuse":
+        require_finite(stack, plane[None, None, None], sample.t, c, sample.z)
+    return plane
+
+
+def measure_channel(stack: Stack, c: int, fit: FitSettings) -> IntensityMap:
+    """The intensity map of a channel, from planes spread over the stack."""
+    shape = stack.image.shape
+    places = _places(shape, Window(0, shape[0]), "t", INTENSITY_PLANES)
+    step = -(-shape[3] * shape[4] * len(places) // INTENSITY_PIXELS)
+    return measure_intensity(
+        np.concatenate(list(_levels(stack, c, places, step, fit))), stack.image.dtype
+    )
+
+
+def _levels(
+    stack: Stack, c: int, places: list[tuple[int, int]], step: int, fit: FitSettings
+) -> Iterator[NDArray[np.generic]]:
+    *_, rows, columns = stack.image.shape
+    for t, z in places:
+        plane = read_sample(stack, c, Sample(t, z, (0, rows), (0, columns)), fit)
+        kept = plane[valid_pixels(plane)] if fit.nan == "keep" else plane.reshape(-1)
+        yield kept[::step].copy()
+
+
+def _places(
+    shape: Shape5, window: Window, along: StackAxis, most: int, *, parts: bool = False
+) -> list[tuple[int, int]]:
+    """(frame, slice) of planes spread evenly over a window, first of all over time."""
+    frames, _, slices, rows, columns = shape
+    t_range = (window.start, window.stop) if along == "t" else (0, frames)
+    z_range = (window.start, window.stop) if along == "z" else (0, slices)
+    count = most if parts else affordable_planes(rows * columns, most)
+    return spread_places(t_range, z_range, count)
+
+
+def spread_places(
+    frames: tuple[int, int], slices: tuple[int, int], count: int
+) -> list[tuple[int, int]]:
+    """At most `count` distinct (frame, slice) pairs, evenly spread over both ranges."""
+    t_count, z_count = frames[1] - frames[0], slices[1] - slices[0]
+    if t_count * z_count <= count:
+        return [(t, z) for t in range(*frames) for z in range(*slices)]
+    chosen: dict[tuple[int, int], None] = {}
+    for i in range(count):
+        t, z = _middle(i, count, t_count), _middle(i, count, z_count)
+        if t_count > 1:
+            # The golden ratio visits slices evenly whatever their number; frames go in order.
+            z = int(((i + 0.5) * (math.sqrt(5) - 1) / 2 % 1) * z_count)
+        chosen[frames[0] + t, slices[0] + z] = None
+    return list(chosen)
+
+
+def _middle(i: int, count: int, length: int) -> int:
+    """Middle of the i-th of `count` equal runs of `length`."""
+    return (2 * i + 1) * length // (2 * count)

@@ -1,0 +1,31 @@
+"""Networks of another output: `fit_from`."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+import tifffile
+
+from fm2s_stack import denoise_stack, open_stack
+from fm2s_stack.errors import UsageError
+from fm2s_stack.fm2s.presets import find_preset
+from fm2s_stack.settings import FitSettings
+
+QUICK = FitSettings(find_preset("twophoton"), draws=2, crop=32)
+
+
+def movie(path: Path, dtype: str) -> Path:
+    frames = np.random.default_rng(0).poisson(100, (3, 40, 40)).astype(dtype)
+    tifffile.imwrite(path, frames, photometric="minisblack")
+    return path
+
+
+@pytest.mark.parametrize(("first", "second"), [("uint8", "uint16"), ("uint16", "uint8")])
+def test_networks_of_8_bit_data_and_others_are_not_mixed(tmp_path, first, second):
+    denoise_stack(open_stack(movie(tmp_path / "a.tif", first)), tmp_path / "a.zarr", QUICK)
+    other = open_stack(movie(tmp_path / "b.tif", second))
+    with pytest.raises(UsageError, match=f"has {second}; expected the same scale"):
+        denoise_stack(other, tmp_path / "b.zarr", fit_from=tmp_path / "a.zarr")
+    assert not (tmp_path / "b.zarr").exists(), "grey levels beyond 255 would all become 255"
