@@ -147,5 +147,5 @@ def test_kept_pixels_never_wrap_into_a_narrower_dtype():
 def test_kept_nan_is_refused_where_the_dtype_has_none():
     planes = movie(dtype="float32")
     planes[3, 2, 2] = np.nan
-    with pytest.raises(NonFinitePixels, match="plane 3 of channel 0 .* uint16 cannot hold"):
+    with pytest.raises(NonFinitePixels, match="uint16 cannot hold"):
         make(nan="keep")(planes, np.arange(6), dtype="uint16")
