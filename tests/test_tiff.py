@@ -343,6 +343,17 @@ def test_asked_axes_name_the_stored_ones(tmp_path: Path) -> None:
     )
 
 
+def test_asked_axes_keep_the_names_and_times_of_an_ome_tiff(tmp_path: Path) -> None:
+    times = {"DeltaT": [0.0, 0.0, 0.5, 0.5, 1.5, 1.5], "DeltaTUnit": ["s"] * 6}
+    said = {"axes": "TCYX", "Channel": {"Name": ["GFP", "RFP"]}, "Plane": times}
+    path = tmp_path / "a.ome.tif"
+    tifffile.imwrite(path, movie((3, 2, 6, 5)), metadata=said, photometric="minisblack")
+    assert opened(path, axes="TCYX").image == opened(path).image
+    assert opened(path).image.timestamps == (0, 0.5, 1.5)
+    swapped = opened(path, axes="CTYX").image
+    assert (swapped.shape[:2], swapped.channels, swapped.timestamps) == ((2, 3), (), None)
+
+
 @pytest.mark.parametrize("axes", ["YX", "TCZYX", "TTYX", "TXY", "QYX", "TYXZ", ""])
 def test_axes_that_do_not_fit_are_refused_with_the_stored_shape(tmp_path: Path, axes: str) -> None:
     write(tmp_path / "a.tif", movie((4, 3, 6, 5)))

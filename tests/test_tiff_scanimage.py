@@ -86,6 +86,15 @@ def test_channels_are_taken_apart_and_named(tmp_path: Path) -> None:
     assert "channelSave" in found.headers["Software"]
 
 
+def test_asked_axes_keep_what_still_holds_of_the_header(tmp_path: Path) -> None:
+    one = {**TWO_CHANNELS, "hChannels.channelSave": "1"}
+    path = write(tmp_path / "a.tif", 6, one)
+    assert opened(path, axes="TYX").image == opened(path).image
+    mixed = opened(write(tmp_path / "b.tif", 6, TWO_CHANNELS), axes="TYX").image
+    assert (mixed.scale.x, mixed.scale.y) == pytest.approx((100, 100))
+    assert (mixed.scale.t, mixed.channels, mixed.timestamps) == (None, (), None)
+
+
 def test_flyback_frames_are_dropped_aloud(tmp_path: Path) -> None:
     found = opened(write(tmp_path / "a.tif", 5 * 4 * 2, VOLUMES))
     pages = np.arange(40).reshape(5, 4, 2)[:, :3].transpose(0, 2, 1)  # t, z + flyback, c

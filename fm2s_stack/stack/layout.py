@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 from numpy.typing import NDArray
@@ -44,6 +44,25 @@ def page_numbers(axes: str, lengths: tuple[int, ...]) -> NDArray[np.int64]:
     stored = np.arange(math.prod(lengths), dtype=np.int64).reshape(lengths)
     ordered = stored.transpose([axes.index(a) for a in PAGE_AXES if a in axes])
     return ordered[tuple(slice(None) if a in axes else None for a in PAGE_AXES)]
+
+
+def relabelled(layout: Layout, numbers: NDArray[np.int64]) -> Layout:
+    """The layout with the axes that the user gave: what still holds of the file's own is kept.
+
+    Times stay where each frame begins with the same page, names where each channel does; the
+    frame interval goes where the file's own frames are others.
+    """
+    own = layout.numbers
+    same_frames = np.array_equal(own[:, 0, 0], numbers[:, 0, 0])
+    same_channels = np.array_equal(own[0, :, 0], numbers[0, :, 0])
+    keep_interval = same_frames or len(own) == 1
+    return Layout(
+        layout.format,
+        numbers,
+        layout.scale if keep_interval else replace(layout.scale, t=None),
+        layout.channels if same_channels else (),
+        layout.timestamps if same_frames else None,
+    )
 
 
 def guessed_axes(given: str, lengths: tuple[int, ...], path: str) -> tuple[str, str]:

@@ -6,6 +6,7 @@ import functools
 import hashlib
 import math
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
 
@@ -21,6 +22,7 @@ from fm2s_stack.stack.layout import (
     extended,
     guessed_axes,
     page_numbers,
+    relabelled,
 )
 from fm2s_stack.stack.page_table import PageTable, content_digest, shaped_metadata, shaped_pages
 from fm2s_stack.stack.pages import PageSource, dask_from_pages
@@ -142,10 +144,13 @@ def _layout(series: list[Series], options: OpenOptions) -> Layout:
     if options.axes:
         known = lengths if math.prod(lengths) == pages else ()
         axes, lengths = axes_as_asked(options.axes, known, pages, first.source.page_shape, path)
-        return Layout(name, page_numbers(axes, lengths), scale)
+        numbers = page_numbers(axes, lengths)
+        if name == "ScanImage TIFF":
+            with suppress(StackUnreadable):  # its own interleaving may not fit the pages
+                return relabelled(_scanimage_layout(series, pages), numbers)
+        return Layout(name, numbers, scale)
     if name == "ScanImage TIFF":
-        times = np.concatenate([one.seconds for one in series])
-        return scanimage.layout(first.table, pages, times, path)
+        return _scanimage_layout(series, pages)
     if len(series) > 1:
         axes, lengths = extended(axes, lengths, pages, path)
     if math.prod(lengths) != pages or (pages > 1 and not axes):
@@ -156,6 +161,11 @@ def _layout(series: list[Series], options: OpenOptions) -> Layout:
     return Layout(
         name, page_numbers(named, lengths), scale, notes=(*notes, guess) if guess else notes
     )
+
+
+def _scanimage_layout(series: list[Series], pages: int) -> Layout:
+    times = np.concatenate([one.seconds for one in series])
+    return scanimage.layout(series[0].table, pages, times, str(series[0].path))
 
 
 def _described(series: Series) -> tuple[str, str, tuple[int, ...], tuple[str, ...], Scale]:

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from fm2s_stack.errors import StackError, StackTruncated, StackUnreadable
 from fm2s_stack.stack import ome
-from fm2s_stack.stack.layout import Layout, axes_as_asked, page_numbers
+from fm2s_stack.stack.layout import Layout, axes_as_asked, page_numbers, relabelled
 from fm2s_stack.stack.ome import Block, OmeFile
 from fm2s_stack.stack.page_table import PageTable
 from fm2s_stack.stack.pages import PageSource
@@ -171,4 +171,4 @@ def _renamed_axes(
     known = tuple(shape[a] for a in stored if shape[a] > 1)
     axes, lengths = axes_as_asked(asked, known, layout.numbers.size, page_shape, path)
     in_order = layout.numbers.transpose(["tcz".index(a) for a in stored]).ravel()
-    return Layout(layout.format, in_order[page_numbers(axes, lengths)], layout.scale)
+    return relabelled(layout, in_order[page_numbers(axes, lengths)])
