@@ -30,6 +30,8 @@ def test_a_plain_array_needs_axes(tmp_path, zarr_format):
     stack = open_stack(tmp_path / "p.zarr", axes="ZYX")
     assert stack.format == f"zarr {zarr_format} array"
     np.testing.assert_array_equal(pixels_of(stack)[0, 0], stored("zyx"))
+    with pytest.raises(UsageError, match="--series 3"):
+        open_stack(tmp_path / "p.zarr", axes="ZYX", series=3)
     with pytest.raises(UsageError, match="2 letters"):
         open_stack(tmp_path / "p.zarr", axes="YX")
 

@@ -51,6 +51,8 @@ def open_zarr(folder: Path, options: OpenOptions) -> Recording:
 
 
 def _open_plain(folder: Path, options: OpenOptions) -> Recording:
+    if options.series:
+        raise UsageError(f"--series {options.series}: {folder} has one series; leave it out")
     array = inspect_array(folder)
     axes, assumed = _plain_axes(folder, array, options.axes)
     return _recording(f"zarr {array.zarr_format} array", folder, array, axes, notes=assumed)
