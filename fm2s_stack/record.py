@@ -73,7 +73,7 @@ def job_attributes(
                 "write": {**asdict(write), "dtype": job.layout.image.dtype.name},
                 "run": {**asdict(run), "along": job.along},
             },
-            seed=job.fit.seed,
+            seed=job.fit.seed if fit_from is None else read_attributes(fit_from)["seed"],
             preset=job.fit.preset,
         ),
         "pixel_version": PIXEL_VERSION,

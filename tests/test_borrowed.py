@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -12,6 +13,7 @@ from fm2s_stack import denoise_stack, open_stack
 from fm2s_stack.errors import UsageError
 from fm2s_stack.fm2s.presets import find_preset
 from fm2s_stack.settings import FitSettings
+from fm2s_stack.store.attributes import read_attributes
 
 QUICK = FitSettings(find_preset("twophoton"), draws=2, crop=32)
 
@@ -29,3 +31,10 @@ def test_networks_of_8_bit_data_and_others_are_not_mixed(tmp_path, first, second
     with pytest.raises(UsageError, match=f"has {second}; expected the same scale"):
         denoise_stack(other, tmp_path / "b.zarr", fit_from=tmp_path / "a.zarr")
     assert not (tmp_path / "b.zarr").exists(), "grey levels beyond 255 would all become 255"
+
+
+def test_the_seed_told_is_that_of_the_networks(tmp_path):
+    stack = open_stack(movie(tmp_path / "a.tif", "uint16"))
+    denoise_stack(stack, tmp_path / "a.zarr", replace(QUICK, seed=8))
+    denoise_stack(stack, tmp_path / "b.zarr", fit_from=tmp_path / "a.zarr")
+    assert read_attributes(tmp_path / "b.zarr")["seed"] == 8
