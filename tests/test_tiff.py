@@ -354,6 +354,21 @@ def test_asked_axes_keep_the_names_and_times_of_an_ome_tiff(tmp_path: Path) -> N
     assert (swapped.shape[:2], swapped.channels, swapped.timestamps) == ((2, 3), (), None)
 
 
+@pytest.mark.parametrize("order", ["<", ">"])
+def test_info_and_labels_of_imagej_are_kept(tmp_path: Path, order: str) -> None:
+    labels = [f"slice µ{n}" for n in range(3)]
+    said = {"axes": "TYX", "Info": "objective = 16x\nlaser = 3 %", "Labels": labels}
+    tifffile.imwrite(
+        tmp_path / "a.tif", movie((3, 6, 5)), imagej=True, metadata=said, byteorder=order
+    )
+    headers = opened(tmp_path / "a.tif").headers
+    assert headers["ImageJ Info"] == said["Info"]
+    assert headers["ImageJ Labels"].splitlines() == labels
+    content = (tmp_path / "a.tif").read_bytes()
+    (tmp_path / "b.tif").write_bytes(content.replace(b"ofni", bytes(4)))
+    assert opened(tmp_path / "b.tif").image == opened(tmp_path / "a.tif").image
+
+
 @pytest.mark.parametrize("axes", ["YX", "TCZYX", "TTYX", "TXY", "QYX", "TYXZ", ""])
 def test_axes_that_do_not_fit_are_refused_with_the_stored_shape(tmp_path: Path, axes: str) -> None:
     write(tmp_path / "a.tif", movie((4, 3, 6, 5)))

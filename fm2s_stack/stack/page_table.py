@@ -19,6 +19,7 @@ from numpy.typing import NDArray
 from fm2s_stack.errors import StackTruncated, StackUnreadable
 from fm2s_stack.stack import ifd
 from fm2s_stack.stack.ifd import Entry, PageFormat, TiffBytes
+from fm2s_stack.stack.imagej_texts import imagej_texts
 
 # SI 5 and later write one such line into the description of every page.
 _SECONDS = re.compile(rb"(?:frameTimestamps_sec|Frame Timestamp\(s\))\s*=\s*([-+.\deE]+)")
@@ -180,6 +181,7 @@ class _Walk:
         tags = {"ImageDescription": ifd.DESCRIPTION, "Software": ifd.SOFTWARE}
         tags |= {"Artist": ifd.ARTIST, "MicroManagerMetadata": ifd.MICROMANAGER}
         texts = {name: self.tiff.text(self.first.get(code), name) for name, code in tags.items()}
+        texts |= imagej_texts(self.tiff, self.first)
         # Files of several `tifffile.imwrite` calls describe each series in its first page.
         page = shaped_pages(texts["ImageDescription"], list(self.formats)[self.rows[0][-1]].shape)
         while 0 < page < len(self.rows):
