@@ -65,6 +65,7 @@ def job_attributes(
     return {
         **describe_job(
             command=command,
+            pixel_version=PIXEL_VERSION,
             source=job.stack.identity,
             selection=Selection.of(job.stack),
             settings={
@@ -76,7 +77,6 @@ def job_attributes(
             seed=job.fit.seed if fit_from is None else read_attributes(fit_from)["seed"],
             preset=job.fit.preset,
         ),
-        "pixel_version": PIXEL_VERSION,
         "intensity": [_intensity(denoiser) for denoiser in job.denoisers],
     }
 

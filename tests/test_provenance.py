@@ -19,6 +19,7 @@ PRESET = Preset("srdtrans", 2, 75, 3, 250.0, 30.0, 80.0)
 def job(**changes):
     asked = {
         "command": ["fm2s-stack", "denoise", "/data/ann/movie.tif", "out.zarr"],
+        "pixel_version": 6,
         "source": {"name": "movie.tif", "size": 10, "mtime": 1.5, "digest": "ab"},
         "selection": {"t_start": 0, "channels": (0,)},
         "settings": {"fit": FitSettings(PRESET)},
@@ -52,6 +53,7 @@ def test_the_parts_are_json_and_say_what_was_given():
     assert told["command"] == ["fm2s-stack", "denoise", "movie.tif", "out.zarr"]
     assert told["settings"]["fit"]["preset"]["name"] == "srdtrans"
     assert told["selection"]["channels"] == [0]
+    assert told["pixel_version"] == 6
     assert told["loss"] == [[[0.5]], [[None]]]
     assert told["intensity"] == [{"offset": 3.0, "gain": 2.0}]
     assert told["units"][0]["t"] == [0, 4]

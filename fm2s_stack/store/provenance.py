@@ -71,6 +71,7 @@ _HOMES = (
 def describe_job(
     *,
     command: Sequence[str],
+    pixel_version: int,
     source: object,
     selection: object,
     settings: object,
@@ -83,6 +84,8 @@ def describe_job(
     ----------
     command
         The words of the command line, the program first; empty if the library was called.
+    pixel_version
+        Number of the arithmetic, `fm2s_stack.settings.PIXEL_VERSION`.
     source, selection, settings, preset
         Mappings or dataclasses, stored as JSON.
     seed
@@ -97,6 +100,7 @@ def describe_job(
         "started": _now(),
         "command": redact_command(command),
         "versions": package_versions(),
+        "pixel_version": pixel_version,
         "source": source,
         "selection": selection,
         "settings": settings,
