@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
+from fm2s_stack.borrow import borrow, require_axis
 from fm2s_stack.engine.devices import DevicePool, device_kind, find_device, usable_threads
 from fm2s_stack.engine.local import run_local
 from fm2s_stack.engine.unit import Job, UnitRecord
@@ -91,7 +92,7 @@ def denoise_stack(
         One of `fm2s_stack.errors`. An output that was begun says ``incomplete``.
     """
     started, told = time.perf_counter(), progress or Silent()
-    borrowed = None if fit_from is None else _borrow(stack, fit_from)
+    borrowed = None if fit_from is None else borrow(stack, fit_from)
     settings = _settings(stack, fit, borrowed)
     target = find_target(output, overwrite=write.overwrite)
     image = stack.image.with_dtype(output_dtype(stack, write))
@@ -100,9 +101,10 @@ def denoise_stack(
     plan = plan_stack(stack, settings, write=write, run=run, trained=borrowed is not None)
     plan.require_memory()
     _tell(stack, plan, devices, told)
-    if borrowed is None:
+    if borrowed is None or fit_from is None:
         denoisers = _fit(stack, settings, plan.along, devices, told)
     else:
+        require_axis(borrowed, fit_from, plan.along)
         denoisers = tuple(replace(denoiser, nan=settings.nan) for denoiser in borrowed)
     fitted = time.perf_counter()
 
@@ -111,7 +113,7 @@ def denoise_stack(
     target.clear()
     layout.create(job_attributes(job, write, run, command, fit_from))
     store_fit(job, plan)
-    told.start(f"denoise on {devices.device}", stack.image.planes * _tiles(plan), "planes")
+    told.start(*_step(job, plan, devices))
     records = run_local(job, plan, devices, told)
     told.finish()
     applied = time.perf_counter()
@@ -181,38 +183,14 @@ def _fit(
     return train_channels(stack, channels, fit, along, devices, progress)
 
 
-def _borrow(stack: Stack, path: str | Path) -> tuple[Denoiser, ...]:
-    """The denoisers of another output for the channels of this stack."""
-    found = load_denoisers(path)
-    _require_same_depth(stack, found[0], path)
-    if len(found) == 1 and stack.image.shape[1] == 1:
-        return found
-    by_channel = {denoiser.channel: denoiser for denoiser in found}
-    missing = [c for c in stack.channel_indices if c not in by_channel]
-    if missing:
-        raise UsageError(
-            f"--fit-from {path}: has networks for channels {sorted(by_channel)}, none for "
-            f"channel {missing[0]}; select channels that both have"
-        )
-    return tuple(by_channel[c] for c in stack.channel_indices)
-
-
-def _require_same_depth(stack: Stack, denoiser: Denoiser, path: str | Path) -> None:
-    """Refuse an 8-bit map for other data, which it would hold within 0 to 255, and back."""
-    is_eight_bit = stack.image.dtype == "uint8"
-    if denoiser.intensity.clamp != is_eight_bit:
-        made = "uint8" if denoiser.intensity.clamp else "other than uint8"
-        raise UsageError(
-            f"--fit-from {path}: was made of pixels that are {made}, {stack.path} has "
-            f"{stack.image.dtype}; expected the same scale of grey levels"
-        )
-
-
-def _tiles(plan: Plan) -> int:
-    """Units that share a plane."""
+def _step(job: Job, plan: Plan, devices: DevicePool) -> tuple[str, int, str]:
+    """Name, amount and kind of the work that the units are."""
     first = plan.units[0]
     *_, rows, columns = plan.levels[0].shape
-    return -(-rows // first.y[1]) * -(-columns // first.x[1])
+    tiles = -(-rows // first.y[1]) * -(-columns // first.x[1])  # of one plane
+    name = "fit and denoise" if job.fit.mode == "frame" else "denoise"
+    unit = "planes" if tiles == 1 else "tiles of planes"
+    return f"{name} on {devices.device}", job.stack.image.planes * tiles, unit
 
 
 def _tell(stack: Stack, plan: Plan, devices: DevicePool, progress: Progress) -> None:

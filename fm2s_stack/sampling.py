@@ -121,6 +121,8 @@ def measure_channel(stack: Stack, c: int, fit: FitSettings) -> IntensityMap:
     shape = stack.image.shape
     places = _places(shape, Window(0, shape[0]), "t", INTENSITY_PLANES)
     step = -(-shape[3] * shape[4] * len(places) // INTENSITY_PIXELS)
+    while math.gcd(step, shape[4]) > 1:  # or the same columns would be taken in every row
+        step += 1
     return measure_intensity(
         np.concatenate(list(_levels(stack, c, places, step, fit))), stack.image.dtype
     )

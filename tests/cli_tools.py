@@ -14,7 +14,8 @@ import zarr
 
 from fm2s_stack.cli.main import main
 
-QUICK = ("--steps", "3", "--device", "cpu", "--threads", "1")
+QUICK = ("--steps", "3")
+HERE = ("--device", "cpu", "--threads", "1")
 
 
 class Cli:
@@ -38,8 +39,10 @@ class Cli:
 
     def denoise(self, *words: object, code: int = 0) -> Cli:
         """Denoise with the preset srdtrans, unless the words name the networks, in few steps."""
-        named = {"-c", "--fit-from"} & set(map(str, words))
-        return self("denoise", *words, *(() if named else ("-c", "srdtrans")), *QUICK, code=code)
+        said = set(map(str, words))
+        preset = () if {"-c", "--fit-from"} & said else ("-c", "srdtrans")
+        steps = () if "--fit-from" in said else QUICK
+        return self("denoise", *words, *preset, *steps, *HERE, code=code)
 
     def refused(self, *words: object, code: int = 1) -> str:
         """Denoise, and give the one line of the refusal."""

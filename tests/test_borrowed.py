@@ -38,3 +38,20 @@ def test_the_seed_told_is_that_of_the_networks(tmp_path):
     denoise_stack(stack, tmp_path / "a.zarr", replace(QUICK, seed=8))
     denoise_stack(stack, tmp_path / "b.zarr", fit_from=tmp_path / "a.zarr")
     assert read_attributes(tmp_path / "b.zarr")["seed"] == 8
+
+
+def test_windows_along_frames_are_not_used_along_slices(tmp_path):
+    fit = replace(QUICK, mode="every", every=1)
+    denoise_stack(open_stack(movie(tmp_path / "a.tif", "uint16")), tmp_path / "a.zarr", fit)
+    slices = open_stack(movie(tmp_path / "b.tif", "uint16"), axes="ZYX")
+    with pytest.raises(UsageError, match="windows along t, this stack runs along z"):
+        denoise_stack(slices, tmp_path / "b.zarr", fit_from=tmp_path / "a.zarr")
+
+
+def test_the_second_of_two_channels_never_gets_the_networks_of_the_first(tmp_path):
+    frames = np.random.default_rng(0).poisson(100, (3, 2, 40, 40)).astype(np.uint16)
+    tifffile.imwrite(tmp_path / "two.tif", frames, imagej=True, metadata={"axes": "TCYX"})
+    first, second = (open_stack(tmp_path / "two.tif", channel=[c]) for c in "01")
+    denoise_stack(first, tmp_path / "a.zarr", QUICK)
+    with pytest.raises(UsageError, match=r"channels \[0\], none for channel 1"):
+        denoise_stack(second, tmp_path / "b.zarr", fit_from=tmp_path / "a.zarr")

@@ -235,3 +235,23 @@ def test_an_interrupt_ends_a_run_within_seconds_and_says_so(tmp_path, fit):
     assert running.returncode == 1
     assert told.splitlines()[-1].startswith("Error: interrupted")
     assert "Traceback" not in told
+
+
+@pytest.mark.parametrize(
+    "words", [["--steps", "9"], ["--seed", "1"], ["--fit-crop", "full"], ["--k-g", "0"]]
+)
+def test_options_of_training_are_refused_where_networks_are_borrowed(capsys, tmp_path, words):
+    call, movie = Cli(capsys), recording(tmp_path / "movie.tif")
+    call.denoise(movie, tmp_path / "a.zarr")
+    line = call.refused(
+        movie, tmp_path / "b.zarr", "--fit-from", tmp_path / "a.zarr", *words, code=2
+    )
+    assert f"leave out {words[0]}" in line
+
+
+@pytest.mark.parametrize(
+    "words", [["denoise", "--steps", "0"], ["info", "--bogus"], ["nothing"], ["denoise"]]
+)
+def test_an_option_that_cannot_be_meant_is_one_line_too(capsys, words):
+    call = Cli(capsys)(*words, code=2)
+    assert "--help" in only_line(call.err)

@@ -19,7 +19,7 @@ ROWS = (
     ("plan",),
     ("stack", "fm2s", "store"),
     ("engine",),
-    ("pipeline", "planning", "sampling", "fitting", "record", "target"),
+    ("pipeline", "planning", "sampling", "fitting", "record", "borrow", "target"),
     ("report", "simulate"),
     ("cli", "__main__"),
 )

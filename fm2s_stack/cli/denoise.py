@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
+from click.core import ParameterSource
 
 from fm2s_stack.cli.options import INPUT_OPTIONS, add_options, open_input
 from fm2s_stack.cli.show import Show, clock, size
@@ -98,6 +99,9 @@ def command(source: str, output: Path, quiet: bool, as_json: bool, **options: An
     fm2s-stack denoise image.png out.png -c twophoton
     fm2s-stack denoise "trial_*.tif" out.zarr -c srdtrans --frames 0:5000
     """  # noqa: D301 - click wants the character
+    from fm2s_stack.planning import output_dtype
+    from fm2s_stack.target import find_target
+
     names = ("axes", "series", "channels", "frames", "slices", "cache_dir")
     write = WriteSettings(
         dtype=options["dtype"],
@@ -113,9 +117,12 @@ def command(source: str, output: Path, quiet: bool, as_json: bool, **options: An
         threads=options["threads"],
     )
     fit = _fit_settings(options)
+    target = find_target(output, overwrite=write.overwrite)
     stack = open_input(source, **{name: options[name] for name in names})
+    # Asked before torch is loaded, which takes seconds.
+    target.check(stack.path, stack.image.with_dtype(output_dtype(stack, write)))
     if options["dry_run"]:
-        _print_plan(stack, output, fit, write, run, as_json, options["fit_from"] is not None)
+        _print_plan(stack, fit, write, run, as_json, options["fit_from"] is not None)
         return
     from fm2s_stack.pipeline import denoise_stack
 
@@ -164,10 +171,12 @@ def _preset(options: dict[str, Any]) -> Preset:
 
 
 def _borrowed_preset(options: dict[str, Any]) -> Preset:
-    clashing = [name for name in ("preset", "mode", "fit_every", *NUMBERS) if options[name]]
-    if clashing:
-        option = {"mode": "fit"}.get(clashing[0], clashing[0]).replace("_", "-")
-        raise UsageError(f"--fit-from takes the networks as they are; leave out --{option}")
+    context = click.get_current_context()
+    trained = ("preset", "mode", "fit_every", "fit_crop", "steps", "seed", *NUMBERS)
+    for name in trained:
+        if context.get_parameter_source(name) is ParameterSource.COMMANDLINE:
+            option = {"mode": "fit"}.get(name, name).replace("_", "-")
+            raise UsageError(f"--fit-from takes the networks as they are; leave out --{option}")
     from fm2s_stack.record import load_denoisers
 
     return load_denoisers(options["fit_from"])[0].preset
@@ -175,7 +184,6 @@ def _borrowed_preset(options: dict[str, Any]) -> Preset:
 
 def _print_plan(
     stack: Stack,
-    output: Path,
     fit: FitSettings,
     write: WriteSettings,
     run: RunSettings,
@@ -183,11 +191,8 @@ def _print_plan(
     trained: bool,
 ) -> None:
     from fm2s_stack.cli.describe import describe_plan, plan_lines
-    from fm2s_stack.planning import output_dtype, plan_stack
-    from fm2s_stack.target import find_target
+    from fm2s_stack.planning import plan_stack
 
-    target = find_target(output, overwrite=write.overwrite)
-    target.check(stack.path, stack.image.with_dtype(output_dtype(stack, write)))
     plan = plan_stack(stack, fit, write=write, run=run, trained=trained)
     if as_json:
         click.echo(json.dumps(describe_plan(plan), indent=2))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import sys
 from collections.abc import Sequence
 from importlib import import_module
@@ -54,15 +55,22 @@ def cli() -> None:
 def main(arguments: Sequence[str] | None = None) -> None:
     """Run the command line and exit: 0 done, 1 failed, 2 usage, 75 stopped early."""
     words = list(sys.argv[1:] if arguments is None else arguments)
+    # It logs what it finds odd in a file; what matters of that is in our errors and notes.
+    logging.getLogger("tifffile").setLevel(logging.CRITICAL + 1)
     try:
         cli(words, standalone_mode=False, obj=words)  # the provenance tells the words
     except click.exceptions.Exit as stop:
         sys.exit(stop.exit_code)
-    except click.ClickException as error:
+    except click.exceptions.NoArgsIsHelpError as error:
         error.show()
         sys.exit(error.exit_code)
+    except click.UsageError as error:
+        command = error.ctx.command_path if error.ctx else "fm2s-stack"
+        _fail(f"{error.format_message().rstrip('.')}; see {command} --help", 2)
+    except click.ClickException as error:
+        _fail(error.format_message(), error.exit_code)
     except (click.Abort, KeyboardInterrupt):
-        _fail("interrupted; an output that was begun says incomplete", 1)
+        _fail("interrupted; if an output was begun, it says incomplete", 1)
     except UsageError as error:
         _fail(str(error), 2)
     except Fm2sError as error:
