@@ -13,7 +13,7 @@ import re
 from collections.abc import Iterable, Mapping, Sequence
 from datetime import UTC, datetime
 from importlib import metadata
-from pathlib import Path, PureWindowsPath
+from pathlib import Path
 from typing import TypeAlias
 
 import numpy as np
@@ -59,7 +59,10 @@ _SECRET = re.compile(
     r"(?i)^(-*[\w.-]*(?:password|passwd|token|secret|credential|key)[\w.-]*)(?:=(.*))?$", re.DOTALL
 )
 _URL_USER = re.compile(r"(\w+://)[^/@\s]+@")
-_WINDOWS_ROOT = re.compile(r"^([A-Za-z]:[\\/]|\\\\)")
+_SEPARATORS = "/\\"
+# What holds a slash and is no path: addresses, and shares such as 3/16.
+_NO_PATH = re.compile(r"(?!file:)\w[\w+.-]*://|\d+/\d+$")
+_OPTION = re.compile(r"--?[\w-]+=|-[A-Za-z](?=.*[/\\])")
 _HOMES = (
     # A folder name may hold spaces only where a separator shows where it ends.
     re.compile(r"[A-Za-z]:[\\/]+Users[\\/]+[^\\/:*?\"<>|\r\n]+(?=[\\/])", re.IGNORECASE),
@@ -171,7 +174,7 @@ def package_versions() -> dict[str, str]:
 def redact_command(words: Sequence[str]) -> list[str]:
     """A command line without folders, passwords, tokens, keys or user names.
 
-    Absolute paths become their last part; the value of an option whose name has
+    Paths, absolute or not, become their last part; the value of an option whose name has
     ``password``, ``token``, ``secret``, ``credential`` or ``key`` in it becomes ``***``.
     """
     redacted: list[str] = []
@@ -224,12 +227,16 @@ def jsonable(value: object) -> Json:
 
 
 def _redact_word(word: str) -> str:
-    option, equals, value = word.partition("=") if word.startswith("-") else ("", "", word)
-    if _WINDOWS_ROOT.match(value):
-        value = PureWindowsPath(value).name
-    elif value.startswith(("/", "~")):
-        value = value.rstrip("/").rpartition("/")[2]
-    return redact_text(f"{option}{equals}{value}")
+    named = _OPTION.match(word)
+    option = named[0] if named else ""
+    return redact_text(option + _last_part(word.removeprefix(option)))
+
+
+def _last_part(word: str) -> str:
+    if _NO_PATH.match(word):
+        return word
+    # Backslashes on any system: the command may have been written on another one.
+    return re.split(r"[/\\]", word.rstrip(_SEPARATORS))[-1]
 
 
 def _now() -> str:
