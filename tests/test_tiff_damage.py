@@ -8,7 +8,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 import tifffile
+from click.testing import CliRunner
 
+from fm2s_stack.cli.info import command as info
 from fm2s_stack.errors import (
     Fm2sError,
     StackError,
@@ -121,13 +123,39 @@ def test_a_loop_of_directories_is_refused(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    "data", [b"", b"II", b"II*\0", b"\x89PNG\r\n\x1a\n" + bytes(64), bytes(99)]
+    "data", [b"IX", b"\x89PNG\r\n\x1a\n" + bytes(64), b"II\0*" + bytes(9), bytes(99)]
 )
 def test_what_is_no_tiff_is_refused(tmp_path: Path, data: bytes) -> None:
     path = tmp_path / "a.tif"
     path.write_bytes(data)
     with pytest.raises(StackUnreadable, match=r"a\.tif"):
         opened(path)
+
+
+@pytest.mark.parametrize("order", "<>")
+@pytest.mark.parametrize("big", [False, True])
+def test_a_tiff_cut_within_its_header_is_one_line(tmp_path: Path, big: bool, order: str) -> None:
+    how = {"bigtiff": big, "byteorder": order}
+    whole = write(tmp_path / "whole.tif", stack(3, 8, 8), **how).read_bytes()
+    path = tmp_path / "a.tif"
+    for size in range(16 if big else 8):
+        path.write_bytes(whole[:size])
+        with pytest.raises(StackTruncated, match=r"a\.tif") as caught:
+            opened(path)
+        assert ("is empty" in str(caught.value)) == (size == 0)
+        assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize("name", ["a.tif", "a.ome.tif", "a.png"])
+def test_a_file_of_a_few_bytes_is_one_line_for_the_info_command(tmp_path: Path, name: str) -> None:
+    whole = write(tmp_path / "whole.tif", stack(3, 8, 8), bigtiff=True).read_bytes()
+    path = tmp_path / name
+    for size in range(16):
+        path.write_bytes(whole[:size])
+        done = CliRunner().invoke(info, [str(path)])
+        assert isinstance(done.exception, StackError), (size, done.exception)
+        assert name in str(done.exception)
+        assert ("is empty" in str(done.exception)) == (size == 0)
 
 
 def test_a_recording_that_never_got_a_page_is_refused(tmp_path: Path) -> None:

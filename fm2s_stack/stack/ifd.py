@@ -40,6 +40,7 @@ FORMAT_CODES: tuple[int, ...] = (
 _SIZES = {1: 1, 2: 1, 3: 2, 4: 4, 5: 8, 6: 1, 7: 1, 8: 2, 9: 4, 10: 8, 11: 4, 12: 8, 13: 4}
 _SIZES |= {16: 8, 17: 8, 18: 8}
 _INTEGERS = {1: "u1", 3: "u2", 4: "u4", 13: "u4", 16: "u8", 18: "u8"}
+_STARTS = (b"II*\0", b"MM\0*", b"II+\0", b"MM\0+")  # classic TIFF and BigTIFF
 _MOST_TAGS = 4096
 _READ_AHEAD = 1024
 
@@ -81,7 +82,7 @@ class TiffBytes:
     StackUnreadable
         If the first bytes are not those of a TIFF.
     StackTruncated
-        If a read would pass the end of the file.
+        If it is empty, ends within its header, or a read would pass its end.
     """
 
     def __init__(self, file: BinaryIO, path: Path) -> None:
@@ -90,16 +91,28 @@ class TiffBytes:
         head = self.at(0, min(16, self.size), "header")
         self.order = {b"II": "<", b"MM": ">"}.get(head[:2], "")
         magic = int.from_bytes(head[2:4], "little" if self.order == "<" else "big")
-        if not self.order or magic not in (42, 43) or len(head) < (8 if magic == 42 else 16):
-            raise StackUnreadable(
-                f"{path}: begins with {head[:4]!r}, not as a TIFF; give a TIFF, OME-Zarr or image"
-            )
+        self._check_header(head, magic)
         self.big = magic == 43
         self.word = struct.Struct(self.order + ("Q" if self.big else "I"))
         self.number = struct.Struct(self.order + ("Q" if self.big else "H"))
         self.entry = "HHQ8s" if self.big else "HHI4s"
         self.entry_size = 20 if self.big else 12
         self.first = self.word.unpack_from(head, 8 if self.big else 4)[0]
+
+    def _check_header(self, head: bytes, magic: int) -> None:
+        if not head:
+            raise StackTruncated(f"{self.path}: the file is empty (0 bytes); copy it again")
+        begun = len(head) < 4 and any(start.startswith(head) for start in _STARTS)
+        if begun or (head[:4] in _STARTS and len(head) < (8 if magic == 42 else 16)):
+            raise StackTruncated(
+                f"{self.path}: the file ends at byte {len(head)}, within the header of a TIFF; it "
+                "is truncated: copy it again"
+            )
+        if head[:4] not in _STARTS:
+            raise StackUnreadable(
+                f"{self.path}: begins with {head[:4]!r}, not as a TIFF; give a TIFF, OME-Zarr or "
+                "image"
+            )
 
     def at(self, offset: int, length: int, what: str) -> bytes:
         """Exactly `length` bytes from `offset`."""

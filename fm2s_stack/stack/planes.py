@@ -45,6 +45,8 @@ def inspect_plane(file: Path, page: int = 0) -> PlaneInfo:
     """
     with _one_line(file), file.open("rb") as stream:
         head = stream.read(32)
+        if not head:
+            raise StackTruncated(f"{file}: the file is empty (0 bytes); copy it again")
         if head.startswith(b"\x89PNG"):
             return _png_info(file, head)
         if head.startswith(b"\xff\xd8\xff"):
