@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import os
 import pickle
 import subprocess
@@ -174,6 +175,38 @@ def test_a_folder_without_permission_is_one_clear_line(tmp_path, monkeypatch):
     with pytest.raises(StackError, match="Permission denied") as caught:
         open_stack(tmp_path)
     assert str(tmp_path) in str(caught.value)
+
+
+def make_inputs(folder: Path) -> dict[str, tuple[Path, Path]]:
+    """By kind: what to open, and the file in it that may not be read."""
+    paths = kinds(folder)
+    tifffile.imwrite(folder / "movie.tif", MOVIE, photometric="minisblack")
+    return {
+        "movie.tif": (folder / "movie.tif",) * 2,
+        "pngs": (paths["pngs"], folder / "pngs/f0.png"),
+        "tiffs": (paths["tiffs"], folder / "tiffs/f10.tif"),
+        "parts": (paths["parts"], folder / "parts/run_00002.tif"),
+        "movie.zarr": (paths["movie.zarr"], folder / "movie.zarr/zarr.json"),
+        "list.txt": (paths["list.txt"],) * 2,
+    }
+
+
+@pytest.mark.parametrize("kind", ["movie.tif", "pngs", "tiffs", "parts", "movie.zarr", "list.txt"])
+def test_a_file_without_permission_is_named_with_the_reason(tmp_path, monkeypatch, kind):
+    path, secret = make_inputs(tmp_path)[kind]
+    really_open = io.open
+
+    def refuse(file, *args, **kwargs):
+        if os.fspath(file) == str(secret):  # root may read what its mode forbids
+            raise PermissionError(13, "Permission denied", str(file))
+        return really_open(file, *args, **kwargs)
+
+    monkeypatch.setattr(io, "open", refuse)
+    monkeypatch.setattr("builtins.open", refuse)
+    with pytest.raises(StackError) as caught:
+        open_stack(path, cache_dir=tmp_path / "cache")
+    assert str(caught.value) == f"{secret}: cannot be read: Permission denied"
+    assert isinstance(caught.value.__cause__, PermissionError)
 
 
 def test_importing_the_folder_loads_no_heavy_library():

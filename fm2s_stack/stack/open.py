@@ -12,7 +12,7 @@ import numpy as np
 from fm2s_stack.errors import Fm2sError, StackUnreadable, UnsupportedPixels, UsageError
 from fm2s_stack.stack.base import Stack
 from fm2s_stack.stack.inputs import Inputs, PathLike, find_inputs
-from fm2s_stack.stack.reader import OpenOptions, Recording
+from fm2s_stack.stack.reader import OpenOptions, Recording, cannot_read
 
 Bounds = tuple[int | None, int | None]
 INTEGERS = ("uint8", "int8", "uint16", "int16", "uint32", "int32")
@@ -58,7 +58,7 @@ def open_stack(
     StackNotFound
         If nothing is there.
     StackUnreadable, StackTruncated
-        If it is damaged, incomplete or of a format we do not read.
+        If it is damaged, incomplete, of a format we do not read, or may not be read.
     UnsupportedPixels
         If pixels are not grey, complex, boolean or 64-bit integers.
     UsageError
@@ -72,8 +72,7 @@ def open_stack(
     except Fm2sError:
         raise
     except OSError as error:  # no permission, a file removed meanwhile, a lost network disk
-        reason = f"{error.strerror or error}: {error.filename or path}"
-        raise StackUnreadable(f"{path}: cannot be read ({reason})") from error
+        raise cannot_read(path, error) from error
     _refuse_pixels(inputs.given, found)
     stack = Stack(
         path=os.fspath(inputs.given),

@@ -13,6 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from fm2s_stack.errors import StackError, StackTruncated, StackUnreadable, UnsupportedPixels
+from fm2s_stack.stack.reader import cannot_read
 
 if TYPE_CHECKING:
     from tifffile import TiffFile, TiffPage
@@ -91,6 +92,8 @@ def _one_line(file: Path) -> Iterator[None]:
     except FileNotFoundError as error:
         raise StackTruncated(f"{file}: the file is not there any more; restore it") from error
     except Exception as error:  # decoders raise their own classes, of no common root
+        if isinstance(error, OSError) and error.strerror:  # the system's; decoders give none
+            raise cannot_read(file, error) from error
         text = " ".join(str(error).split())[:200] or type(error).__name__
         raise StackUnreadable(f"{file}: damaged or not the image it is named ({text})") from error
 

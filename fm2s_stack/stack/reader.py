@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from fm2s_stack.errors import StackUnreadable
 from fm2s_stack.image import Image
 from fm2s_stack.stack.base import Identity
 
@@ -34,3 +35,16 @@ class Recording:
     breaks: tuple[int, ...] = ()  #: frames at which a new file, trial or cycle starts
     notes: tuple[str, ...] = ()  #: what was assumed or dropped, to be said aloud
     headers: Mapping[str, str] = field(default_factory=dict)  #: raw metadata by name
+
+
+def cannot_read(path: object, error: OSError) -> StackUnreadable:
+    """What to raise where the system refuses: no permission, a lost disk.
+
+    Parameters
+    ----------
+    path
+        What was being read, where the error names no file.
+    error
+        As the system gave it; raise ``from`` it.
+    """
+    return StackUnreadable(f"{error.filename or path}: cannot be read: {error.strerror or error}")

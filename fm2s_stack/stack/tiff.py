@@ -26,7 +26,7 @@ from fm2s_stack.stack.layout import (
 )
 from fm2s_stack.stack.page_table import PageTable, content_digest, shaped_metadata, shaped_pages
 from fm2s_stack.stack.pages import PageSource, dask_from_pages
-from fm2s_stack.stack.reader import OpenOptions, Recording
+from fm2s_stack.stack.reader import OpenOptions, Recording, cannot_read
 from fm2s_stack.stack.table_cache import load_table
 from fm2s_stack.stack.tiff_ome import Load
 from fm2s_stack.stack.tiff_pages import joined
@@ -57,7 +57,7 @@ def open_tiff(paths: Sequence[Path], options: OpenOptions) -> Recording:
     StackTruncated
         If pages, bytes or member files are missing.
     StackUnreadable
-        If a file is damaged, or its pages do not make one stack.
+        If a file is damaged or may not be read, or its pages do not make one stack.
     UnsupportedPixels
         If pixels are colour, complex, one bit or 64-bit integers.
     UsageError
@@ -69,6 +69,8 @@ def open_tiff(paths: Sequence[Path], options: OpenOptions) -> Recording:
         raise
     except FileNotFoundError as error:
         raise StackNotFound(f"{error.filename}: no such file") from error
+    except OSError as error:
+        raise cannot_read(paths[0], error) from error
     except Exception as error:  # damaged files fail in every way
         reason = " ".join(f"{type(error).__name__}: {error}".split())[:300]
         raise StackUnreadable(f"{paths[0]}: cannot be read as TIFF ({reason})") from error

@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 
 from fm2s_stack.errors import StackError, StackTruncated, StackUnreadable
 from fm2s_stack.stack.pages import PageSource
+from fm2s_stack.stack.reader import cannot_read
 
 if TYPE_CHECKING:
     import tifffile
@@ -56,7 +57,7 @@ class RawPages:
                     if got < part.nbytes:
                         raise self._cut_off(int(pages[run[0] + got // page_bytes]))
         except OSError as error:
-            raise StackUnreadable(f"{self.path}: cannot be read: {error.strerror}") from error
+            raise cannot_read(self.path, error) from error
         native: NDArray[np.generic] = result.astype(self.dtype, copy=False)
         return native
 
@@ -107,6 +108,8 @@ class DecodedPages:
                     result[i] = self._decoded(tiff, int(page))
         except StackError:
             raise
+        except OSError as error:
+            raise cannot_read(self.path, error) from error
         except Exception as error:
             raise self._undecodable(f"{type(error).__name__}: {error}") from error
         return result

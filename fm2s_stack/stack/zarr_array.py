@@ -24,6 +24,7 @@ from fm2s_stack.errors import StackError, StackUnreadable
 from fm2s_stack.stack.base import Identity
 from fm2s_stack.stack.identity import identify_files
 from fm2s_stack.stack.pages import BLOCK_BYTES
+from fm2s_stack.stack.reader import cannot_read
 
 if TYPE_CHECKING:
     import dask.array as da
@@ -195,6 +196,8 @@ def _names(names: object) -> tuple[str, ...]:
 
 
 def _damaged(folder: Path, error: Exception, where: str = "") -> StackUnreadable:
+    if isinstance(error, OSError) and error.strerror:  # the system's; zarr's own have none
+        return cannot_read(folder, error)
     text = " ".join(str(error).split())[:200] or type(error).__name__
     return StackUnreadable(
         f"{folder}{where}: zarr cannot read it ({text}); restore the damaged files"
