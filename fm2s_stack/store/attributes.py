@@ -116,7 +116,8 @@ def require_complete(path: str | Path) -> None:
     """
     if read_attributes(path).get("status") != "complete":
         raise OutputIncomplete(
-            f"{path} is incomplete: run the command that made it again to finish it"
+            f"{path} is incomplete, its run was stopped: run the command that made it again"
+            " with --overwrite, which makes it anew"
         )
 
 

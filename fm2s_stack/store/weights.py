@@ -120,7 +120,8 @@ def read_weights(path: str | Path) -> StoredFit:
     if len(missing):
         raise OutputIncomplete(
             f"{path}: {len(missing)} networks are missing, the first at (t, c, z) window"
-            f" {tuple(missing[0].tolist())}: run the command that made it again to finish it"
+            f" {tuple(missing[0].tolist())}: run the command that made it again"
+            " with --overwrite, which makes it anew"
         )
     return fit
 
