@@ -111,6 +111,33 @@ def test_frames_are_selected_as_python_slices(movie, data):
     np.testing.assert_array_equal(MOVIE[stack.t_start], expected[0])
 
 
+@settings(deadline=None, max_examples=40)
+@given(st.data())
+def test_a_bound_beyond_the_ends_is_told(movie, data):
+    bound = st.none() | st.integers(-15, 15)
+    start, stop = data.draw(st.tuples(bound, bound))
+    if not len(MOVIE[start:stop]):
+        return
+    there = range(-11, 12)
+    beyond = (stop is not None and stop not in there) or (start is not None and start not in there)
+    assert bool(open_stack(movie, frames=(start, stop)).notes) == beyond
+
+
+def test_the_note_on_a_bound_says_what_was_taken(movie):
+    stack = open_stack(movie, frames=(8, 30))
+    assert stack.notes == ("--frames 8:30 of 11 frames: took 8 to 11",)
+    assert stack.select(frames=(-9, None)).notes[1:] == ("--frames -9: of 3 frames: took 0 to 3",)
+    slices = stack.select(slices=(0, 2)).notes[1:]
+    assert slices == ("--slices 0:2 of 1 slices: took 0 to 1",)
+
+
+def test_the_options_that_change_what_is_read_are_kept(movie):
+    assert open_stack(movie).asked == {}
+    stack = open_stack(movie, axes="ZYX", series=0, frames=(0, 1))
+    assert stack.asked == {"axes": "ZYX", "series": "0"}
+    assert pickle.loads(pickle.dumps(stack)).asked == stack.asked
+
+
 def test_a_selection_of_a_selection_counts_from_the_source(movie):
     stack = open_stack(movie, frames=(3, 10)).select(frames=(2, -1))
     assert stack.t_start == 5

@@ -15,6 +15,8 @@ from fm2s_stack.image import Image
 if TYPE_CHECKING:
     import dask.array as da
 
+Bounds = tuple[int | None, int | None]
+
 
 @dataclass(frozen=True)
 class Identity:
@@ -48,6 +50,7 @@ class Stack:
     breaks: tuple[int, ...] = ()  #: frames of `array` at which a new file or trial starts
     notes: tuple[str, ...] = ()  #: what was assumed or dropped, to be said aloud
     headers: Mapping[str, str] = field(default_factory=dict)  #: raw metadata by name
+    asked: Mapping[str, str] = field(default_factory=dict)  #: ``axes``, ``series`` where given
 
     def plane(self, t: int, c: int, z: int) -> NDArray[np.generic]:
         """Pixels of one plane, shape (y, x), indices into `array`."""
@@ -57,11 +60,13 @@ class Stack:
     def select(
         self,
         *,
-        frames: tuple[int | None, int | None] | None = None,
-        slices: tuple[int | None, int | None] | None = None,
+        frames: Bounds | None = None,
+        slices: Bounds | None = None,
         channels: tuple[str, ...] = (),
     ) -> Stack:
         """The same stack with fewer frames, slices or channels.
+
+        A bound beyond the ends is cut to what there is, as Python does, with a note.
 
         Parameters
         ----------
@@ -95,6 +100,11 @@ class Stack:
                 channels=tuple(names[c] for c in chosen) if names else (),
                 timestamps=times[t0:t1] if times is not None else None,
             ),
+            notes=(
+                *self.notes,
+                *_beyond("frames", frames, n_t, (t0, t1)),
+                *_beyond("slices", slices, n_z, (z0, z1)),
+            ),
             t_start=self.t_start + t0,
             z_start=self.z_start + z0,
             channel_indices=tuple(self.channel_indices[c] for c in chosen),
@@ -113,12 +123,21 @@ class Stack:
         )
 
 
-def _bounds(
-    what: str, wanted: tuple[int | None, int | None] | None, length: int
-) -> tuple[int, int]:
+def _beyond(what: str, wanted: Bounds | None, length: int, got: tuple[int, int]) -> tuple[str, ...]:
+    """A note where a bound given lies beyond the ends: Python takes what there is, silently."""
+    start, stop = wanted or (None, None)
+    if (stop is None or stop <= length) and (start is None or start >= -length):
+        return ()
+    return (f"--{what} {_text(start, stop)} of {length} {what}: took {got[0]} to {got[1]}",)
+
+
+def _text(start: int | None, stop: int | None) -> str:
+    return f"{'' if start is None else start}:{'' if stop is None else stop}"
+
+
+def _bounds(what: str, wanted: Bounds | None, length: int) -> tuple[int, int]:
     start, stop, _ = slice(*(wanted or (None, None))).indices(length)
     if start >= stop:
-        a, b = wanted or (None, None)
-        text = f"{'' if a is None else a}:{'' if b is None else b}"
+        text = _text(*(wanted or (None, None)))
         raise UsageError(f"--{what} {text} selects none of {length} {what}; give a:b with a < b")
     return start, stop

@@ -10,11 +10,10 @@ from pathlib import Path
 import numpy as np
 
 from fm2s_stack.errors import Fm2sError, StackUnreadable, UnsupportedPixels, UsageError
-from fm2s_stack.stack.base import Stack
+from fm2s_stack.stack.base import Bounds, Stack
 from fm2s_stack.stack.inputs import Inputs, PathLike, find_inputs
 from fm2s_stack.stack.reader import OpenOptions, Recording, cannot_read
 
-Bounds = tuple[int | None, int | None]
 INTEGERS = ("uint8", "int8", "uint16", "int16", "uint32", "int32")
 FLOATS = ("float16", "float32", "float64")
 
@@ -84,8 +83,15 @@ def open_stack(
         breaks=found.breaks,
         notes=inputs.notes + found.notes,
         headers=found.headers,
+        asked=_asked(options),
     )
     return stack.select(frames=frames, slices=slices, channels=tuple(map(str, channel)))
+
+
+def _asked(options: OpenOptions) -> dict[str, str]:
+    """The options given that change what is read."""
+    given = {"axes": options.axes, "series": options.series}
+    return {name: str(value) for name, value in given.items() if value is not None}
 
 
 def _read(inputs: Inputs, options: OpenOptions) -> Recording:
