@@ -6,6 +6,7 @@ import os
 from pathlib import Path
 
 import pytest
+from cli_tools import Cli, recording
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
@@ -36,3 +37,15 @@ def data() -> Path:
     if folder is None:
         pytest.skip("no test data: set FM2S_STACK_TEST_DATA to its folder")
     return folder
+
+
+@pytest.fixture
+def call(capsys: pytest.CaptureFixture[str]) -> Cli:
+    """The command line, run in this process."""
+    return Cli(capsys)
+
+
+@pytest.fixture
+def movie(tmp_path: Path) -> Path:
+    """A small recording in a folder of its own."""
+    return recording(tmp_path / "movie.tif")

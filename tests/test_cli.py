@@ -5,27 +5,16 @@ import signal
 import subprocess
 import sys
 import time
-from pathlib import Path
 
 import click
 import numpy as np
 import pytest
 import tifffile
-from cli_tools import QUICK, Cli, attributes, only_line, python, recording
+from cli_tools import QUICK, attributes, only_line, python, recording
 
 from fm2s_stack.cli.main import COMMANDS, cli
 
 HEAVY = ("torch", "dask", "zarr", "ome_zarr", "tifffile", "imagecodecs", "scipy", "PIL", "numpy")
-
-
-@pytest.fixture
-def call(capsys) -> Cli:
-    return Cli(capsys)
-
-
-@pytest.fixture
-def movie(tmp_path) -> Path:
-    return recording(tmp_path / "movie.tif")
 
 
 def test_no_preset_is_a_usage_error_that_lists_them(call, movie, tmp_path):
@@ -240,8 +229,7 @@ def test_an_interrupt_ends_a_run_within_seconds_and_says_so(tmp_path, fit):
 @pytest.mark.parametrize(
     "words", [["--steps", "9"], ["--seed", "1"], ["--fit-crop", "full"], ["--k-g", "0"]]
 )
-def test_options_of_training_are_refused_where_networks_are_borrowed(capsys, tmp_path, words):
-    call, movie = Cli(capsys), recording(tmp_path / "movie.tif")
+def test_options_of_training_are_refused_where_networks_are_borrowed(call, movie, tmp_path, words):
     call.denoise(movie, tmp_path / "a.zarr")
     line = call.refused(
         movie, tmp_path / "b.zarr", "--fit-from", tmp_path / "a.zarr", *words, code=2
@@ -252,6 +240,6 @@ def test_options_of_training_are_refused_where_networks_are_borrowed(capsys, tmp
 @pytest.mark.parametrize(
     "words", [["denoise", "--steps", "0"], ["info", "--bogus"], ["nothing"], ["denoise"]]
 )
-def test_an_option_that_cannot_be_meant_is_one_line_too(capsys, words):
-    call = Cli(capsys)(*words, code=2)
+def test_an_option_that_cannot_be_meant_is_one_line_too(call, words):
+    call(*words, code=2)
     assert "--help" in only_line(call.err)

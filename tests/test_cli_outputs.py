@@ -8,21 +8,11 @@ import numpy as np
 import pytest
 import tifffile
 import zarr
-from cli_tools import Cli, attributes, level, recording
+from cli_tools import attributes, level, recording
 from ome_zarr_models import open_ome_zarr
 from PIL import Image
 
 PARAMETERS = 3529  # of the collapsed network: 1 -> 24 -> 12 -> 1 channels, with biases
-
-
-@pytest.fixture
-def call(capsys) -> Cli:
-    return Cli(capsys)
-
-
-@pytest.fixture
-def movie(tmp_path) -> Path:
-    return recording(tmp_path / "movie.tif")
 
 
 @pytest.fixture

@@ -5,17 +5,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from cli_tools import Cli, attributes, level, recording
-
-
-@pytest.fixture
-def call(capsys) -> Cli:
-    return Cli(capsys)
-
-
-@pytest.fixture
-def movie(tmp_path) -> Path:
-    return recording(tmp_path / "movie.tif")
+from cli_tools import attributes, level, recording
 
 
 @pytest.mark.parametrize("name", ["out", "out.foo", "out.zar", ".zarr"])
