@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pickle
 import re
+import tracemalloc
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -99,6 +100,29 @@ def test_a_timed_series_has_its_pixels_times_and_scale(tmp_path, shard):
     assert (scale.x, scale.y, scale.z, scale.t) == (1.1, 1.2, None, 0.033)
     assert stack.breaks == ()
     assert "framePeriod = 0.033" in stack.headers["Prairie View"]
+
+
+def test_the_whole_xml_is_kept_byte_for_byte(tmp_path):
+    record(tmp_path, TIMED, (1, 3, 1))
+    xml = tmp_path / "T-001.xml"
+    text = xml.read_text().replace('encoding="utf-8"', 'encoding="latin-1"') + "<!-- \xb5m -->\r\n"
+    xml.write_bytes(text.encode("latin-1"))
+    headers = open_stack(tmp_path).headers
+    assert headers["T-001.xml"].encode("utf-8", "surrogateescape") == text.encode("latin-1")
+    assert "framePeriod = 0.033" in headers["Prairie View"]
+
+
+def test_a_long_xml_is_not_kept_nor_read_into_memory(tmp_path):
+    record(tmp_path, TIMED, (1, 3, 1))
+    line = " " * 999 + "\n"
+    edit(tmp_path, "</PVScan>", line * 60_000 + "</PVScan>")
+    tracemalloc.start()
+    stack = open_stack(tmp_path)
+    peak = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    assert list(stack.headers) == ["Prairie View"]
+    assert any("57 MB of text" in note for note in stack.notes)
+    assert peak < 40e6
 
 
 def test_the_xml_itself_opens_the_same_stack(tmp_path):

@@ -28,6 +28,8 @@ from fm2s_stack.stack.prairie_xml import (
 )
 from fm2s_stack.stack.reader import OpenOptions, Recording
 
+_MOST_TEXT = 16 * 2**20  # bytes; that of 100,000 frames can be gigabytes
+
 
 @dataclass(frozen=True)
 class _Order:
@@ -73,6 +75,7 @@ def open_bruker(xml: Path, options: OpenOptions) -> Recording:
     array = dask_from_pages(source, numbers, along_z=n_t == 1)
     times, time_notes = _timestamps(xml, order)
     interval, interval_notes = _interval(xml, order, times)
+    text, text_notes = _whole_text(xml)
     image = Image(
         axes="".join(a for a, n in zip("tcz", (n_t, n_c, n_z), strict=True) if n > 1) + "yx",
         shape=array.shape,
@@ -87,8 +90,8 @@ def open_bruker(xml: Path, options: OpenOptions) -> Recording:
         image=image,
         identity=identity,
         breaks=order.breaks,
-        notes=order.notes + time_notes + interval_notes,
-        headers=_headers(scan),
+        notes=order.notes + time_notes + interval_notes + text_notes,
+        headers=_headers(scan) | text,
     )
 
 
@@ -229,6 +232,16 @@ def _scale(order: _Order, interval: float | None) -> Scale:
 def _headers(scan: PrairieScan) -> dict[str, str]:
     about = {"version": scan.version, "date": scan.date, **scan.values}
     return {"Prairie View": "\n".join(f"{key} = {value}" for key, value in about.items())}
+
+
+def _whole_text(xml: Path) -> tuple[dict[str, str], tuple[str, ...]]:
+    """The XML as it is, bytes that are no UTF-8 escaped; left out aloud where it is long."""
+    with xml.open("rb") as stream:
+        content = stream.read(_MOST_TEXT + 1)
+    if len(content) > _MOST_TEXT:
+        size = xml.stat().st_size / 2**20
+        return {}, (f"{xml}: {size:.0f} MB of text; only its settings are kept with the output",)
+    return {xml.name: content.decode("utf-8", "surrogateescape")}, ()
 
 
 def _number(text: str | None) -> float | None:
