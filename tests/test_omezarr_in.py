@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 import shutil
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -14,6 +15,7 @@ from zarr_images import PIXELS, change, pixels_of, stored, write
 
 from fm2s_stack.errors import StackTruncated, StackUnreadable, UsageError
 from fm2s_stack.stack.open import open_stack
+from fm2s_stack.store.weights import write_headers
 
 
 @pytest.mark.parametrize("version", ["04", "05"])
@@ -181,6 +183,67 @@ def test_timestamps_of_our_own_output_come_back(tmp_path):
     group = zarr.open_group(str(tmp_path / "a.zarr"), mode="r+")
     group.create_array("fm2s_stack/timestamps", data=np.array([0.0, 0.5, 1.25]))
     assert open_stack(tmp_path / "a.zarr").image.timestamps == (0.0, 0.5, 1.25)
+
+
+def output_with_headers(folder: Path, headers: dict[str, str]) -> Path:
+    """A finished output of ours with raw headers, written as the package writes them."""
+    write(folder, "tyx")
+    change(folder, lambda a: a.update(fm2s_stack={"status": "complete"}))
+    write_headers(folder, headers)
+    return folder / "fm2s_stack/headers"
+
+
+@pytest.mark.parametrize("version", ["0.4", "0.5"])
+def test_raw_headers_survive_a_second_and_third_run(tmp_path, version):
+    first = {"ImageDescription": "SI.x = 1\n\xb5", "a/b.xml": "<x>\udcb5</x>", "empty": ""}
+    headers = first
+    for run in range(3):
+        folder = tmp_path / f"{run}.zarr"
+        write(folder, "tyx", version)
+        change(folder, lambda a: a.update(fm2s_stack={"status": "complete"}))
+        write_headers(folder, headers)
+        stack = open_stack(folder)
+        assert stack.notes == ()
+        headers = dict(stack.headers)
+        assert {name: headers[name] for name in first} == first
+    names = ["attributes.json", "earlier attributes.json", "earlier earlier attributes.json"]
+    assert list(headers) == names + list(first)
+
+
+@pytest.mark.parametrize("damage", ["missing", "torn", "metadata"])
+def test_a_damaged_raw_header_is_left_out_aloud_and_the_others_kept(tmp_path, damage):
+    stored = output_with_headers(tmp_path / "a.zarr", {"one": "1" * 99, "two": "2" * 99})
+    chunk = next(file for file in (stored / "0").rglob("*") if file.name == "0" and file.is_file())
+    if damage == "missing":
+        chunk.unlink()
+    elif damage == "torn":
+        chunk.write_bytes(chunk.read_bytes()[:-3])
+    else:
+        (stored / "0/zarr.json").write_text("{")
+    stack = open_stack(tmp_path / "a.zarr")
+    assert list(stack.headers) == ["attributes.json", "two"]
+    assert stack.headers["two"] == "2" * 99
+    (note,) = stack.notes
+    assert "raw header one is left out" in note
+
+
+@pytest.mark.parametrize("text", ["{", '{"zarr_format": 3, "node_type": "group"}'])
+def test_raw_headers_without_their_names_are_left_out_aloud(tmp_path, text):
+    stored = output_with_headers(tmp_path / "a.zarr", {"one": "1"})
+    (stored / "zarr.json").write_text(text)
+    stack = open_stack(tmp_path / "a.zarr")
+    assert list(stack.headers) == ["attributes.json"]
+    assert any("raw headers are left out" in note for note in stack.notes)
+
+
+def test_times_of_our_own_output_that_are_not_there_are_not_read_as_zeros(tmp_path):
+    write(tmp_path / "a.zarr", "tyx")
+    change(tmp_path / "a.zarr", lambda a: a.update(fm2s_stack={"status": "complete"}))
+    group = zarr.open_group(str(tmp_path / "a.zarr"), mode="r+")
+    group.create_array("fm2s_stack/timestamps", data=np.array([0.0, 0.5, 1.25]))
+    (tmp_path / "a.zarr/fm2s_stack/timestamps/c/0").unlink()
+    with pytest.raises(StackTruncated, match="timestamps: its chunk c/0"):
+        open_stack(tmp_path / "a.zarr")
 
 
 @settings(deadline=None, max_examples=25)

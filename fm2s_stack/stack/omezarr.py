@@ -9,13 +9,19 @@ from typing import Any
 
 import numpy as np
 
-from fm2s_stack.errors import StackTruncated, StackUnreadable, UsageError
+from fm2s_stack.errors import StackError, StackTruncated, StackUnreadable, UsageError
 from fm2s_stack.image import Image, Scale
 from fm2s_stack.stack.axes import canonical_order, parse_axes, to_canonical
 from fm2s_stack.stack.inputs import ZARR_MARKS
 from fm2s_stack.stack.ngff import parse_multiscale, refuse_others
 from fm2s_stack.stack.reader import OpenOptions, Recording
-from fm2s_stack.stack.zarr_array import ZarrArray, inspect_array, lazy_array, open_node
+from fm2s_stack.stack.zarr_array import (
+    ZarrArray,
+    inspect_array,
+    lazy_array,
+    open_node,
+    stored_values,
+)
 
 OUR_ATTRIBUTE = "fm2s_stack"
 _TOLD_MISSING = 3
@@ -106,6 +112,7 @@ def _open_image(folder: Path, attributes: Mapping[str, Any], options: OpenOption
             f"{folder}: names {len(axes)} axes ({axes}) for an array of {len(array.shape)} "
             f"({array.shape}); give --axes"
         )
+    kept, kept_notes = _stored_headers(folder) if ours is not None else ({}, ())
     return _recording(
         f"OME-Zarr {found.version}",
         folder,
@@ -114,8 +121,8 @@ def _open_image(folder: Path, attributes: Mapping[str, Any], options: OpenOption
         scale=found.scale,
         channels=found.channels,
         timestamps=_timestamps(folder),
-        notes=found.notes,
-        headers={"attributes.json": json.dumps(attributes)},
+        notes=found.notes + kept_notes,
+        headers=_with_earlier({"attributes.json": json.dumps(attributes)}, kept),
     )
 
 
@@ -169,4 +176,39 @@ def _timestamps(folder: Path) -> tuple[float, ...] | None:
     stored = folder / OUR_ATTRIBUTE / "timestamps"
     if not any((stored / mark).is_file() for mark in ZARR_MARKS):
         return None
-    return tuple(np.asarray(open_node(stored)[...], dtype=np.float64).ravel().tolist())
+    return tuple(stored_values(stored).astype(np.float64).ravel().tolist())
+
+
+def _stored_headers(folder: Path) -> tuple[dict[str, str], tuple[str, ...]]:
+    """Raw headers of the source of an output of ours, and notes on those that are damaged.
+
+    The arrays of UTF-8 bytes are numbered; the attribute ``names`` lists what each is.
+    """
+    stored = folder / OUR_ATTRIBUTE / "headers"
+    if not stored.is_dir():
+        return {}, ()
+    try:
+        names = open_node(stored).attrs.get("names")
+    except StackError as error:
+        return {}, (f"its raw headers are left out: {error}",)
+    if not isinstance(names, list):
+        return {}, (f"{stored}: its raw headers are left out: the list of their names is damaged",)
+    found: dict[str, str] = {}
+    notes: list[str] = []
+    for number, name in enumerate(map(str, names)):
+        try:
+            content = stored_values(stored / str(number)).astype(np.uint8)
+            found[name] = content.tobytes().decode("utf-8", "surrogateescape")
+        except (StackError, ValueError, TypeError) as error:
+            notes.append(f"the raw header {name} is left out: {error}")
+    return found, tuple(notes)
+
+
+def _with_earlier(headers: dict[str, str], kept: Mapping[str, str]) -> dict[str, str]:
+    """Headers and those of earlier runs, whose names are marked where they are the same."""
+    both = dict(headers)
+    for name, text in kept.items():
+        while name in both:
+            name = f"earlier {name}"
+        both[name] = text
+    return both

@@ -20,7 +20,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from fm2s_stack.errors import StackError, StackUnreadable
+from fm2s_stack.errors import StackError, StackTruncated, StackUnreadable
 from fm2s_stack.stack.base import Identity
 from fm2s_stack.stack.identity import identify_files
 from fm2s_stack.stack.pages import BLOCK_BYTES
@@ -180,6 +180,25 @@ def _read_block(
 @lru_cache(maxsize=16)
 def _opened(path: str, digest: str) -> Any:  # noqa: ANN401 - zarr.Array; one opening a process
     return open_node(Path(path))
+
+
+def stored_values(folder: Path) -> NDArray[np.generic]:
+    """All values of a small array.
+
+    Raises
+    ------
+    StackTruncated
+        If a chunk is not there, which would read as zeros.
+    StackUnreadable
+        If it is damaged.
+    """
+    array = inspect_array(folder)
+    if array.missing:
+        raise StackTruncated(f"{folder}: its chunk {array.missing[0]} is not there; restore it")
+    try:
+        return np.asarray(open_node(folder)[...])
+    except Exception as error:  # as in `open_node`, and whatever the codecs raise
+        raise _damaged(folder, error) from error
 
 
 def _listed(folder: Path, prefix: str = "") -> Iterator[tuple[str, int]]:
