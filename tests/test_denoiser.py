@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import pickle
+from dataclasses import replace
 
 import dask.array as da
 import numpy as np
@@ -11,7 +12,7 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from fm2s_stack.errors import NonFinitePixels
+from fm2s_stack.errors import NonFinitePixels, UnsupportedPixels
 from fm2s_stack.fm2s import network
 from fm2s_stack.fm2s.denoiser import Denoiser
 from fm2s_stack.fm2s.intensity import IntensityMap
@@ -149,3 +150,10 @@ def test_kept_nan_is_refused_where_the_dtype_has_none():
     planes[3, 2, 2] = np.nan
     with pytest.raises(NonFinitePixels, match="uint16 cannot hold"):
         make(nan="keep")(planes, np.arange(6), dtype="uint16")
+
+
+def test_a_denoiser_of_8_bit_pixels_refuses_others():
+    eight = replace(make(), intensity=IntensityMap(0, 255, clamp=True))
+    assert eight(movie(dtype="uint8")).dtype == np.uint8
+    with pytest.raises(UnsupportedPixels, match="uint16"):
+        eight(movie())

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, NamedTuple
 import numpy as np
 from numpy.typing import ArrayLike, DTypeLike, NDArray
 
-from fm2s_stack.errors import NonFinitePixels
+from fm2s_stack.errors import NonFinitePixels, UnsupportedPixels
 from fm2s_stack.fm2s import network
 from fm2s_stack.fm2s.apply import Core, apply_network
 from fm2s_stack.fm2s.intensity import IntensityMap, clipped_to
@@ -112,6 +112,11 @@ class Denoiser:
             Rows and columns of `planes` that are wanted; None: all. Around it must lie
             `halo` pixels, fewer only where the plane ends.
         """
+        if self.intensity.clamp and planes.dtype != np.uint8:
+            raise UnsupportedPixels(
+                f"a denoiser of 8-bit pixels was given {planes.dtype}, of which it would hold "
+                "all within 0 to 255; fit one on pixels of that type"
+            )
         rows, columns = core or ((0, planes.shape[1]), (0, planes.shape[2]))
         wanted = np.dtype(dtype or planes.dtype)
         result = np.empty((len(planes), rows[1] - rows[0], columns[1] - columns[0]), wanted)
