@@ -22,8 +22,9 @@ from fm2s_stack.store.attributes import read_attributes, require_complete, seal
 from fm2s_stack.store.provenance import describe_job, describe_result
 from fm2s_stack.store.weights import (
     create_weights,
+    read_loss,
     read_weights,
-    weights_sha256,
+    stored_weights_sha256,
     write_headers,
     write_weights,
 )
@@ -110,19 +111,19 @@ def seal_output(
     job: Job, records: Sequence[UnitRecord], timings: Mapping[str, float], device: str
 ) -> None:
     """Write the rest of the provenance and turn the status to ``complete``."""
-    stored = read_weights(job.layout.path)
+    path = job.layout.path
     displays = [
         [record.display for record in records if record.c == c]
         for c in range(job.layout.image.shape[1])
     ]
     seal(
-        job.layout.path,
+        path,
         describe_result(
             intensity=[_intensity(denoiser) for denoiser in job.denoisers],
-            weights_sha256=weights_sha256(stored.weights),
+            weights_sha256=stored_weights_sha256(path),
             device=device_kind(device),
             timings=timings,
-            loss=stored.loss,
+            loss=read_loss(path),
             clipped=sum(record.clipped for record in records),
             units=[_row(record) for record in records],
         ),

@@ -60,6 +60,12 @@ def test_the_parts_are_json_and_say_what_was_given():
     assert told["versions"]["zarr"] == version("zarr") and "torch" in told["versions"]
 
 
+@pytest.mark.parametrize(("frames", "told"), [(500, 1000), (501, None)])
+def test_the_losses_of_many_networks_are_left_to_their_array(frames, told):
+    loss = result(loss=np.ones((frames, 2, 1), np.float32))["loss"]
+    assert (None if loss is None else np.size(loss)) == told
+
+
 @pytest.mark.parametrize(
     ("word", "kept"),
     [

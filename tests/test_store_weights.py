@@ -1,4 +1,6 @@
 import hashlib
+import re
+import tracemalloc
 
 import numpy as np
 import ome_zarr_models
@@ -99,6 +101,64 @@ def test_the_hash_of_weights_is_of_their_little_endian_bytes():
     assert store.weights_sha256(weights) == want
     assert store.weights_sha256(weights.astype(">f4")) == want
     assert store.weights_sha256(np.asfortranarray(weights)) == want
+
+
+@settings(max_examples=25, deadline=None)
+@given(
+    shape=st.tuples(st.integers(1, 7), st.integers(1, 3), st.integers(1, 7), st.integers(1, 9)),
+    depth=st.tuples(st.integers(1, 8), st.integers(1, 8)),
+    version=st.sampled_from(VERSIONS),
+    data=st.data(),
+)
+def test_the_hash_of_stored_weights_is_that_of_the_whole_array(
+    tmp_path_factory, shape, depth, version, data
+):
+    path = tmp_path_factory.mktemp("hash") / "o.zarr"
+    layout_of(path, (4, 1, 1, 8, 8), "uint8", axes="tyx", version=version).create({})
+    store.create_weights(path, shape, depth=depth)
+    array = zarr.open_array(str(path / "fm2s_stack/weights"), mode="r+")
+    array[...], loss = networks(shape)
+    zarr.open_array(str(path / "fm2s_stack/loss"), mode="r+")[...] = loss
+    want = hashlib.sha256(networks(shape)[0].astype("<f4").tobytes()).hexdigest()
+    assert store.stored_weights_sha256(path) == want
+    np.testing.assert_array_equal(store.read_loss(path), loss)
+    lost = data.draw(st.sets(st.tuples(*(st.integers(0, n - 1) for n in shape)), min_size=1))
+    for index in lost:
+        array[index] = np.nan
+    with pytest.raises(OutputIncomplete) as streamed:
+        store.stored_weights_sha256(path)
+    first = min(index[:3] for index in lost)
+    count = len({index[:3] for index in lost})
+    assert f" {count} networks are missing, the first at (t, c, z) window {first}:" in str(
+        streamed.value
+    )
+    with pytest.raises(OutputIncomplete, match=re.escape(str(streamed.value))):
+        store.read_weights(path)
+
+
+@pytest.mark.parametrize(("shape", "depth"), [((64, 2, 1), (4, 1)), ((1, 2, 64), (1, 4))])
+def test_the_hash_of_stored_weights_holds_few_of_them_at_a_time(output, shape, depth):
+    weights, _ = networks((*shape, 20_000))
+    store.create_weights(output, weights.shape, depth=depth)
+    zarr.open_array(str(output / "fm2s_stack/weights"), mode="r+")[...] = weights
+    tracemalloc.start()
+    try:
+        store.stored_weights_sha256(output)
+        peak = tracemalloc.get_traced_memory()[1]
+    finally:
+        tracemalloc.stop()
+    assert peak < weights.nbytes / 3
+
+
+def test_stored_weights_that_are_damaged_or_not_there_have_no_hash(output):
+    with pytest.raises(OutputError, match="fm2s_stack/weights is missing"):
+        store.stored_weights_sha256(output)
+    weights, loss = networks((1, 1, 1, 400))
+    store.create_weights(output, weights.shape)
+    key = store.write_weights(output, weights, loss)[0]
+    (output / key).write_bytes((output / key).read_bytes()[:40])
+    with pytest.raises(OutputError, match="fm2s_stack/weights is missing or damaged"):
+        store.stored_weights_sha256(output)
 
 
 def test_frame_times_come_with_the_creation(tmp_path):

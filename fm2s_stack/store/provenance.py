@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import TypeAlias
 
 import numpy as np
+from numpy.typing import ArrayLike
 
 SCHEMA_VERSION = 1
 Json: TypeAlias = "bool | int | float | str | list[Json] | dict[str, Json] | None"
@@ -38,10 +39,13 @@ KEYS: Mapping[str, str] = {
     "weights_sha256": "sha256 of the stored weights, little-endian float32 in C order",
     "device": "kind of device that computed: 'cpu' or 'cuda'",
     "timings": "seconds of each step",
-    "loss": "last training loss of each network, shape (t windows, channels, z windows)",
+    "loss": "last training loss of each network, shape (t windows, channels, z windows); null for"
+    " over 1,000 networks, whose losses the array fm2s_stack/loss has",
     "clipped": "pixels that were clipped to the range of the output's dtype",
     "units": "one row a unit: index, box, device kind, seconds, clipped pixels",
 }
+
+LOSSES_TOLD = 1000  # a JSON of 100,000 would slow every reader of the attribute
 
 _PACKAGES = [
     "fm2s-stack",
@@ -119,7 +123,7 @@ def describe_result(
     weights_sha256: str,
     device: str,
     timings: Mapping[str, float],
-    loss: object,
+    loss: ArrayLike,
     clipped: int,
     units: Iterable[object],
 ) -> dict[str, Json]:
@@ -130,13 +134,13 @@ def describe_result(
     intensity
         Mapping, dataclass, or one of them a channel.
     weights_sha256
-        As `fm2s_stack.store.weights.weights_sha256` gives it.
+        As `fm2s_stack.store.weights.stored_weights_sha256` gives it.
     device
         Kind of device.
     timings
         Seconds of each step.
     loss
-        Numbers or array of them; NaN is stored as null.
+        Numbers or array of them; NaN is stored as null, and so are all if over 1,000.
     clipped
         Pixels clipped, over the whole output.
     units
@@ -152,7 +156,7 @@ def describe_result(
         "weights_sha256": weights_sha256,
         "device": device,
         "timings": timings,
-        "loss": loss,
+        "loss": loss if np.size(loss) <= LOSSES_TOLD else None,
         "clipped": clipped,
         "units": list(units),
         "finished": _now(),

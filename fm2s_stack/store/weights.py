@@ -7,8 +7,10 @@ were never written are noticed when they are read.
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
+from itertools import product
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -118,17 +120,48 @@ def read_weights(path: str | Path) -> StoredFit:
     fit = StoredFit(*(_load(path, name) for name in ("weights", "loss", "knots")))
     missing = np.argwhere(np.isnan(fit.weights).any(axis=-1))
     if len(missing):
-        raise OutputIncomplete(
-            f"{path}: {len(missing)} networks are missing, the first at (t, c, z) window"
-            f" {tuple(missing[0].tolist())}: run the command that made it again"
-            " with --overwrite, which makes it anew"
-        )
+        raise _missing(path, len(missing), missing[0])
     return fit
+
+
+def read_loss(path: str | Path) -> NDArray[np.float32]:
+    """Last training loss of each network, shape (t windows, channels, z windows).
+
+    Raises
+    ------
+    OutputError
+        If it is missing or damaged.
+    """
+    return _load(path, "loss")
 
 
 def weights_sha256(weights: NDArray[np.float32]) -> str:
     """sha256 of weights as little-endian float32 in C order, hexadecimal."""
-    return hashlib.sha256(np.ascontiguousarray(weights, dtype="<f4").tobytes()).hexdigest()
+    return hashlib.sha256(np.ascontiguousarray(weights, dtype="<f4").data).hexdigest()
+
+
+def stored_weights_sha256(path: str | Path) -> str:
+    """What `weights_sha256` gives for all networks of an output, in the memory of a few.
+
+    A network has 14 kB: those of each plane of a long recording would not fit.
+
+    Raises
+    ------
+    OutputIncomplete
+        If a network was never written.
+    OutputError
+        If there are none, or they are damaged.
+    """
+    digest, count, first = hashlib.sha256(), 0, None
+    for start, weights in _runs(path):
+        missing = np.argwhere(np.isnan(weights).any(axis=-1))
+        if len(missing) and first is None:
+            first = start + missing[0]
+        count += len(missing)
+        digest.update(np.ascontiguousarray(weights, dtype="<f4").data)
+    if first is not None:
+        raise _missing(path, count, first)
+    return digest.hexdigest()
 
 
 def write_timestamps(path: str | Path, seconds: Sequence[float]) -> None:
@@ -211,8 +244,39 @@ def _store(path: str | Path, name: str, values: NDArray[np.generic]) -> None:
 def _load(path: str | Path, name: str) -> NDArray:
     import zarr
 
+    with _reading(path, name) as place:
+        return np.asarray(zarr.open_array(place, mode="r")[...])
+
+
+def _runs(path: str | Path) -> Iterator[tuple[NDArray[np.intp], NDArray[np.float32]]]:
+    """Stored networks in C order, a few at a time, and the index (t, c, z) of the first."""
+    import zarr
+
+    with _reading(path, "weights") as place:
+        array = zarr.open_array(place, mode="r")
+        _, channels, slices, _ = array.shape
+        depth, _, run, _ = array.chunks
+        # Only where files hold one index along t do they follow one another in C order.
+        steps = (1, 1, run) if depth == 1 else (depth, channels, slices)
+        grid = (range(0, n, step) for n, step in zip(array.shape, steps, strict=False))
+        for start in product(*grid):
+            box = tuple(slice(a, a + n) for a, n in zip(start, steps, strict=True))
+            yield np.array(start), np.asarray(array[box], dtype=np.float32)
+
+
+@contextmanager
+def _reading(path: str | Path, name: str) -> Iterator[str]:
+    """Give the folder of an array; what zarr raises there becomes ours."""
     place = f"{GROUP}/{name}"
     try:
-        return np.asarray(zarr.open_array(str(Path(path) / place), mode="r")[...])
+        yield str(Path(path) / place)
     except (OSError, ValueError, KeyError, RuntimeError) as error:
         raise OutputError(f"{path}: {place} is missing or damaged: {error}") from error
+
+
+def _missing(path: str | Path, count: int, first: NDArray[np.intp]) -> OutputIncomplete:
+    return OutputIncomplete(
+        f"{path}: {count} networks are missing, the first at (t, c, z) window"
+        f" {tuple(first.tolist())}: run the command that made it again"
+        " with --overwrite, which makes it anew"
+    )
