@@ -70,6 +70,24 @@ def test_a_scale_without_a_unit_is_ignored_aloud(tmp_path):
     assert any("of x" in note for note in stack.notes)
 
 
+@pytest.mark.parametrize("of_level", [True, False])
+@pytest.mark.parametrize("shift", [[0.0, 3.5, 7.25], [0, 0, 0], "s0/shift"])
+def test_a_translation_is_told_to_be_lost(tmp_path, shift, of_level):
+    key = "translation" if isinstance(shift, list) else "path"
+
+    def move(attributes):
+        image = attributes["ome"]["multiscales"][0]
+        holder = image["datasets"][0] if of_level else image
+        holder["coordinateTransformations"].append({"type": "translation", key: shift})
+
+    write(tmp_path / "a.zarr", "tyx")
+    change(tmp_path / "a.zarr", move)
+    stack = open_stack(tmp_path / "a.zarr")
+    assert stack.image.scale.x == pytest.approx(0.5)
+    said = (f"{tmp_path / 'a.zarr'}: its translation {shift} is not carried over",)
+    assert stack.notes == (() if shift == [0, 0, 0] else said)
+
+
 def test_channel_labels_that_do_not_fit_are_ignored_aloud(tmp_path):
     write(tmp_path / "a.zarr", "cyx", omero={"channels": [{"label": "GFP"}, {"label": 561}]})
     assert open_stack(tmp_path / "a.zarr").image.channels == ("GFP", "561")

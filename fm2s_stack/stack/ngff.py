@@ -137,7 +137,7 @@ def _scale(
     folder: Path, axes: str, chosen: Mapping[str, Any], level: Mapping[str, Any]
 ) -> tuple[Scale, tuple[str, ...]]:
     """Steps of level 0: its own scale times that of the whole multiscale."""
-    factors, notes = [1.0] * len(axes), []
+    factors, notes = [1.0] * len(axes), _translations(folder, chosen, level)
     for transform in [
         *(level.get("coordinateTransformations") or ()),
         *(chosen.get("coordinateTransformations") or ()),
@@ -156,6 +156,18 @@ def _scale(
                 unit = axis.get("unit") or "none"
                 notes.append(f"{folder}: ignored the scale {factor:g} of {letter} (unit: {unit})")
     return Scale(**steps), tuple(notes)
+
+
+def _translations(folder: Path, chosen: Mapping[str, Any], level: Mapping[str, Any]) -> list[str]:
+    """Notes on where the image lies, which outputs do not say; a shift by nothing is none."""
+    notes = []
+    for holder in (level, chosen):
+        for transform in holder.get("coordinateTransformations") or ():
+            shift = transform.get("translation", transform.get("path"))
+            moves = any(shift) if isinstance(shift, list) else bool(shift)
+            if transform.get("type") == "translation" and moves:
+                notes.append(f"{folder}: its translation {shift} is not carried over")
+    return notes
 
 
 def _channels(ome: Mapping[str, Any]) -> tuple[str, ...]:
