@@ -1,5 +1,10 @@
 import json
+import os
 import re
+import signal
+import subprocess
+import sys
+import time
 
 import numpy as np
 import pytest
@@ -156,3 +161,77 @@ def test_a_replaced_file_is_whole_or_untouched(tmp_path):
         assert target.read_text() == "old"
     assert json.loads(target.read_text()) == {"new": 1}
     assert [p.name for p in tmp_path.iterdir()] == ["a.json"]
+
+
+HANGS = """
+import sys, time
+from pathlib import Path
+from fm2s_stack.store.files import replacing
+with replacing(Path(sys.argv[1])) as temporary:
+    temporary.write_text("half")
+    print(temporary.name, flush=True)
+    time.sleep(60)
+"""
+
+
+def replace(target, text):
+    with replacing(target) as temporary:
+        temporary.write_text(text)
+
+
+@pytest.fixture
+def hanging():
+    """Start processes that hang while they replace a file; all are killed in the end."""
+    started = []
+
+    def start(target):
+        command = [sys.executable, "-c", HANGS, str(target)]
+        process = subprocess.Popen(command, stdout=subprocess.PIPE, text=True)
+        started.append(process)
+        return process, target.with_name(process.stdout.readline().strip())
+
+    yield start
+    for process in started:
+        process.kill()
+        process.wait()
+        process.stdout.close()
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="elsewhere only old files are removed")
+def test_the_leftover_of_a_killed_writer_goes_with_the_next_success(tmp_path, hanging):
+    (killed, leftover), (_, living) = hanging(tmp_path / "a.tif"), hanging(tmp_path / "a.tif")
+    other, of_other = hanging(tmp_path / "a.b.tif")
+    for process in (killed, other):
+        process.send_signal(signal.SIGKILL)
+        process.wait()
+    week_ago = time.time() - 7 * 86400
+    os.utime(living, (week_ago, week_ago))  # its process was halted for a week
+    with pytest.raises(RuntimeError), replacing(tmp_path / "a.tif"):
+        raise RuntimeError
+    assert leftover.exists()
+    replace(tmp_path / "a.tif", "whole")
+    assert {p.name for p in tmp_path.iterdir()} == {"a.tif", living.name, of_other.name}
+
+
+def test_the_leftover_of_another_host_goes_when_it_is_old(tmp_path):
+    with replacing(tmp_path / "a.tif") as temporary:
+        temporary.write_text("whole")
+        place = re.search(r"[0-9a-f]{8}(?=-)", temporary.name)[0]
+    elsewhere = place.translate(str.maketrans("0123456789abcdef", "123456789abcdef0"))
+    far = tmp_path / temporary.name.replace(place, elsewhere)
+    far.write_text("half")
+    replace(tmp_path / "a.tif", "again")
+    assert far.exists()
+    two_days_ago = time.time() - 2 * 86400
+    os.utime(far, (two_days_ago, two_days_ago))
+    replace(tmp_path / "a.tif", "again")
+    assert [p.name for p in tmp_path.iterdir()] == ["a.tif"]
+
+
+def test_own_files_of_similar_names_are_not_swept(tmp_path):
+    names = [".a.old.partial.tif", ".a.0-1-0.partial.tif", "a.01234567-1-012345.partial.tif"]
+    for name in names:
+        (tmp_path / name).write_text("mine")
+        os.utime(tmp_path / name, (0, 0))
+    replace(tmp_path / "a.tif", "whole")
+    assert {p.name for p in tmp_path.iterdir()} == {"a.tif", *names}
