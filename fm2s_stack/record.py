@@ -35,8 +35,9 @@ class Selection:
     """Which part of the source an output was made of."""
 
     format: str  #: what the source was read as
-    t_start: int  #: source index of the first frame
-    z_start: int  #: source index of the first slice
+    asked: Mapping[str, str]  #: options given at opening that change what is read
+    frames: tuple[int, int]  #: source index of the first frame, and one past the last
+    slices: tuple[int, int]  #: source index of the first slice, and one past the last
     channels: tuple[int, ...]  #: source index of each channel
     breaks: tuple[int, ...]  #: frames at which a new file or trial starts
     notes: tuple[str, ...]  #: what was assumed or dropped
@@ -44,10 +45,12 @@ class Selection:
     @classmethod
     def of(cls, stack: Stack) -> Selection:
         """The selection that a stack is."""
+        frames, _, slices, _, _ = stack.image.shape
         return cls(
             stack.format,
-            stack.t_start,
-            stack.z_start,
+            stack.asked,
+            (stack.t_start, stack.t_start + frames),
+            (stack.z_start, stack.z_start + slices),
             stack.channel_indices,
             stack.breaks,
             stack.notes,
