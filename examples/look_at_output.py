@@ -6,6 +6,7 @@ python examples/look_at_output.py movie.tif out.zarr picture.png
 """
 
 import sys
+from pathlib import Path
 
 import zarr
 
@@ -24,7 +25,7 @@ def main(movie: str, out: str, picture: str) -> None:
         picture,
         raw.array[:, 0, 0],
         denoised.array[:, 0, 0],
-        title=f"{movie} before and after",
+        title=f"{Path(movie).name} before and after",
         pixel_size=scale.x,
         frame_interval=scale.t,
         overwrite=True,

@@ -15,6 +15,7 @@ from PIL import Image
 from fm2s_stack import denoise_stack, load_denoisers, open_stack
 from fm2s_stack.fm2s.presets import find_preset
 from fm2s_stack.metrics import frame_si_psnr
+from fm2s_stack.report import before_after_png
 from fm2s_stack.settings import FitSettings
 from fm2s_stack.simulate import Simulation, write_simulation
 
@@ -77,9 +78,16 @@ def test_all_recordings_share_the_networks_of_the_first(tmp_path):
     assert attributes(tmp_path / "d" / "b.zarr")["settings"]["fit_from"] == "a.zarr"
 
 
-def test_an_output_is_told_and_drawn(simulated, tmp_path, capsys):
-    main = example("look_at_output").main
-    main(str(simulated / "movie.tif"), str(simulated / "out.zarr"), str(tmp_path / "p.png"))
+def test_an_output_is_told_and_drawn(simulated, tmp_path, capsys, monkeypatch):
+    look, titles = example("look_at_output"), []
+
+    def draw(*args, **options):
+        titles.append(options["title"])
+        return before_after_png(*args, **options)
+
+    monkeypatch.setattr(look, "before_after_png", draw)
+    look.main(str(simulated / "movie.tif"), str(simulated / "out.zarr"), str(tmp_path / "p.png"))
+    assert titles == ["movie.tif before and after"]
     assert "complete" in capsys.readouterr().out
     with Image.open(tmp_path / "p.png") as picture:
         assert picture.format == "PNG"

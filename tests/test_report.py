@@ -11,7 +11,7 @@ import tifffile
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from numpy.typing import NDArray
-from PIL import Image
+from PIL import Image, ImageDraw
 
 from fm2s_stack.errors import OutputError, OutputExists, UsageError
 from fm2s_stack.report import before_after_png
@@ -89,6 +89,25 @@ def test_the_panels_hold_the_frame_pixel_by_pixel_at_one_contrast(tmp_path: Path
         shown = picture[top + 5 : top + 480 : 10, left + 5 : left + 480 : 10, 0].astype(float)
         expected = 255 * np.clip((plane - low) / (high - low), 0, 1)
         assert np.abs(shown - expected)[~marked].max() <= 0.5
+
+
+@pytest.mark.parametrize(
+    ("frames", "shown", "caption"), [(20, 0, "frame 0 of 0 to 19"), (3, 2, "frame 2 of 0 to 2")]
+)
+def test_the_caption_counts_frames_from_0_and_names_the_last(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, frames: int, shown: int, caption: str
+) -> None:
+    written = []
+    draw = ImageDraw.ImageDraw.text
+
+    def spy(self, at, words, *args, **options):  # type: ignore[no-untyped-def]
+        written.append(words)
+        return draw(self, at, words, *args, **options)
+
+    monkeypatch.setattr(ImageDraw.ImageDraw, "text", spy)
+    movie = movie_with_a_cell(frames)
+    before_after_png(tmp_path / "a.png", movie, movie, frame=shown)
+    assert [words for words in written if words.startswith("frame")] == [caption]
 
 
 def test_lazy_arrays_and_a_truth_make_the_same_picture_as_arrays(tmp_path: Path) -> None:

@@ -137,7 +137,9 @@ def _compose(
     canvas = Image.new("RGB", layout.size, drawing.PAPER)
     draw = ImageDraw.Draw(canvas)
     drawing.text(draw, (MARGIN, 52), title, 28)
-    where = f"frame {view.frame} of {recordings['raw'].shape[0]}" if layout.traces else ""
+    # Frames count from 0 everywhere: "frame 0 of 20" would read as one of 21.
+    last = recordings["raw"].shape[0] - 1
+    where = f"frame {view.frame} of 0 to {last}" if layout.traces else ""
     drawing.text(draw, (layout.size[0] - MARGIN, 52), where, 17, drawing.FAINT, "rs")
     contrast = drawing.Contrast.of(planes.get("truth", planes["denoised"]))
     for column, (name, plane) in enumerate(planes.items()):
@@ -199,7 +201,7 @@ def _draw_scale_bars(
     ):
         micrometres = drawing.round_length(columns * pixel_size / 3)
         length = round(micrometres / pixel_size * layout.panel[0] / columns)
-        # The font of Pillow has no Greek letters.
+        # The font of Pillow has no µ.
         label = f"{drawing.plain(micrometres)} um"
         drawing.scale_bar(draw, (right, bottom), length, label)
 
