@@ -49,3 +49,9 @@ def call(capsys: pytest.CaptureFixture[str]) -> Cli:
 def movie(tmp_path: Path) -> Path:
     """A small recording in a folder of its own."""
     return recording(tmp_path / "movie.tif")
+
+
+@pytest.fixture(autouse=True)
+def own_cache(tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A cache folder of the test's own: never the user's."""
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path_factory.mktemp("cache")))

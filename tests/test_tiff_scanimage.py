@@ -17,11 +17,6 @@ from fm2s_stack.stack.scanimage import Setup, interleaved
 from fm2s_stack.stack.tiff import open_tiff
 
 
-@pytest.fixture(autouse=True)
-def own_cache(tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path_factory.mktemp("cache")))
-
-
 def opened(*paths: Path, **options) -> Recording:
     return open_tiff(list(paths), OpenOptions(**options))
 
