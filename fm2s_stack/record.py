@@ -16,7 +16,7 @@ from fm2s_stack.fm2s.denoiser import Denoiser
 from fm2s_stack.fm2s.intensity import IntensityMap
 from fm2s_stack.fm2s.network import COLLAPSED
 from fm2s_stack.plan import Plan
-from fm2s_stack.settings import PIXEL_VERSION, Preset, RunSettings, WriteSettings
+from fm2s_stack.settings import PIXEL_VERSION, NanPolicy, Preset, RunSettings, WriteSettings
 from fm2s_stack.stack.base import Stack
 from fm2s_stack.store.attributes import read_attributes, require_complete, seal
 from fm2s_stack.store.provenance import describe_job, describe_result
@@ -154,34 +154,57 @@ def load_denoisers(path: str | Path) -> tuple[Denoiser, ...]:
     if not Path(path).is_dir():
         raise OutputError(f"{path}: no such output; give an OME-Zarr that fm2s-stack made")
     require_complete(path)
-    told = read_attributes(path)
-    stored = read_weights(path)
-    try:
-        preset = Preset(**told["preset"])
-        channels = told["selection"]["channels"]
-        maps = [IntensityMap(m["low"], m["high"], m["clamp"]) for m in told["intensity"]]
-        fit = told["settings"]["fit"]
-    except (KeyError, TypeError) as error:
-        raise OutputError(f"{path}: its provenance is damaged ({error}); make it anew") from error
-    t_windows, _, z_windows, _ = stored.weights.shape
-    if fit["mode"] == "frame" and t_windows * z_windows > 1:
+    told = _Told.of(path)
+    if told.per_plane:
         raise UsageError(
             f"{path} was made with --fit frame, a network for each plane; "
             "expected one of --fit stack or --fit-every"
         )
+    stored = read_weights(path)
     positions = stored.knots if len(stored.knots) else np.zeros(1)
     return tuple(
         Denoiser(
             weights=stored.weights[:, i].reshape(-1, COLLAPSED),
             positions=positions,
-            intensity=maps[i],
-            preset=preset,
+            intensity=told.maps[i],
+            preset=told.preset,
             channel=channel,
             loss=tuple(stored.loss[:, i].ravel().tolist()),
-            nan=fit["nan"],
+            nan=told.nan,
         )
-        for i, channel in enumerate(channels)
+        for i, channel in enumerate(told.channels)
     )
+
+
+@dataclass(frozen=True)
+class _Told:
+    """What the provenance of an output says of its denoisers."""
+
+    preset: Preset
+    channels: tuple[int, ...]
+    maps: tuple[IntensityMap, ...]
+    nan: NanPolicy
+    per_plane: bool
+
+    @classmethod
+    def of(cls, path: str | Path) -> _Told:
+        told = read_attributes(path)
+        try:
+            selection, fit = told["selection"], told["settings"]["fit"]
+            spans = (selection["frames"], selection["slices"])
+            return cls(
+                preset=Preset(**told["preset"]),
+                channels=tuple(selection["channels"]),
+                maps=tuple(
+                    IntensityMap(m["low"], m["high"], m["clamp"]) for m in told["intensity"]
+                ),
+                nan=fit["nan"],
+                per_plane=fit["mode"] == "frame" and any(b - a > 1 for a, b in spans),
+            )
+        except (KeyError, TypeError, ValueError) as error:
+            raise OutputError(
+                f"{path}: its provenance is damaged ({error}); make it anew"
+            ) from error
 
 
 def _intensity(denoiser: Denoiser) -> dict[str, object]:

@@ -92,7 +92,7 @@ def test_the_panels_hold_the_frame_pixel_by_pixel_at_one_contrast(tmp_path: Path
 
 
 @pytest.mark.parametrize(
-    ("frames", "shown", "caption"), [(20, 0, "frame 0 of 0 to 19"), (3, 2, "frame 2 of 0 to 2")]
+    ("frames", "shown", "caption"), [(20, 0, "frame 0 (0 to 19)"), (3, 2, "frame 2 (0 to 2)")]
 )
 def test_the_caption_counts_frames_from_0_and_names_the_last(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, frames: int, shown: int, caption: str

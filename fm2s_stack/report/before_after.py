@@ -139,7 +139,7 @@ def _compose(
     drawing.text(draw, (MARGIN, 52), title, 28)
     # Frames count from 0 everywhere: "frame 0 of 20" would read as one of 21.
     last = recordings["raw"].shape[0] - 1
-    where = f"frame {view.frame} of 0 to {last}" if layout.traces else ""
+    where = f"frame {view.frame} (0 to {last})" if layout.traces else ""
     drawing.text(draw, (layout.size[0] - MARGIN, 52), where, 17, drawing.FAINT, "rs")
     contrast = drawing.Contrast.of(planes.get("truth", planes["denoised"]))
     for column, (name, plane) in enumerate(planes.items()):
