@@ -20,7 +20,6 @@ setup(
     install_requires=[
         "click>=8.1",
         "dask[array]>=2024.8",
-        "google-crc32c>=1.5",
         "imagecodecs>=2024.6",
         "numpy>=1.26",
         "ome-zarr>=0.12",
@@ -31,10 +30,8 @@ setup(
         "zarr>=3.1.3",
     ],
     extras_require={
-        "report": ["matplotlib>=3.8"],
         "test": [
             "hypothesis>=6.100",
-            "matplotlib>=3.8",
             "ome-zarr-models>=1.5",
             "pytest>=8",
             "scikit-image>=0.22",

@@ -62,7 +62,7 @@ ensure_environment() {
     echo "Installing the package and its pinned dependencies; the first time takes minutes" >&2
     install_torch || return 1
     pip_install --constraint "$ROOT/scripts/constraints.txt" \
-        --editable "$ROOT[test,lint,report]" || return 1
+        --editable "$ROOT[test,lint]" || return 1
     environment_stamp >"$stamp"
 }
 
