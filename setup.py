@@ -17,17 +17,18 @@ setup(
     python_requires=">=3.11",
     packages=find_packages(include=["fm2s_stack", "fm2s_stack.*"]),
     package_data={"fm2s_stack": ["py.typed"]},
+    # The oldest versions that the tests passed with; torch was tried at 2.13 alone.
     install_requires=[
-        "click>=8.1",
-        "dask[array]>=2024.8",
-        "imagecodecs>=2024.6",
-        "numpy>=1.26",
-        "ome-zarr>=0.12",
-        "pillow>=10",
-        "scipy>=1.11",
-        "tifffile>=2024.8",
+        "click>=8.2",
+        "dask[array]>=2026.8",
+        "imagecodecs>=2026.3.6",
+        "numpy>=2.0",
+        "ome-zarr>=0.18",
+        "pillow>=11",
+        "scipy>=1.13",
+        "tifffile>=2026.3.3",
         "torch>=2.4",
-        "zarr>=3.1.3",
+        "zarr>=3.1.6",
     ],
     extras_require={
         "test": [
