@@ -43,15 +43,21 @@ def allowed_memory() -> int:
 
 
 def _available() -> int:
-    try:
-        for line in Path("/proc/meminfo").read_text().splitlines():
-            if line.startswith("MemAvailable:"):
-                return int(line.split()[1]) * 1024
-    except OSError:
-        pass
+    told = _proc_bytes("/proc/meminfo", "MemAvailable:")
+    if told is not None:
+        return told
     if hasattr(os, "sysconf") and "SC_PHYS_PAGES" in os.sysconf_names:
         return os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE") // 2
     return 4 * 2**30
+
+
+def _proc_bytes(file: str, key: str) -> int | None:
+    """A figure that Linux tells in kB, in bytes; None elsewhere."""
+    try:
+        lines = Path(file).read_text().splitlines()
+    except OSError:
+        return None
+    return next((int(line.split()[1]) * 1024 for line in lines if line.startswith(key)), None)
 
 
 def _cgroup_limits() -> list[int]:
@@ -83,13 +89,10 @@ def _own_groups(root: Path) -> list[Path]:
 
 def peak_memory() -> int | None:
     """Peak resident bytes of this process so far; None where the platform does not tell."""
-    try:
-        # Linux hands a child the maximum of its parent in getrusage, not here.
-        for line in Path("/proc/self/status").read_text().splitlines():
-            if line.startswith("VmHWM:"):
-                return int(line.split()[1]) * 1024
-    except OSError:
-        pass
+    # Linux hands a child the maximum of its parent in getrusage, not here.
+    told = _proc_bytes("/proc/self/status", "VmHWM:")
+    if told is not None:
+        return told
     try:
         import resource
     except ImportError:  # Windows

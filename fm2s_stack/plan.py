@@ -107,7 +107,6 @@ class _Cut:
     depth: int
     rows: int
     columns: int
-    tiled: bool
 
 
 def make_plan(request: Request) -> Plan:
@@ -146,7 +145,7 @@ def _plan(request: Request, cut: _Cut, workers: int) -> Plan:
 def _cuts(request: Request) -> Iterator[_Cut]:
     """Ways to cut, from comfortable to small."""
     *_, rows, columns = request.shape
-    whole = [_Cut(depth, rows, columns, False) for depth in _depths(request)]
+    whole = [_Cut(depth, rows, columns) for depth in _depths(request)]
     cuts = whole if request.whole_planes else [*whole, *_tiled(request, whole)]
     comfortable = [
         cut
@@ -164,7 +163,7 @@ def _tiled(request: Request, whole: list[_Cut]) -> Iterator[_Cut]:
         if tile < max(rows, columns):
             shallow = [cut.depth for cut in whole if cut.depth <= CHUNK[0]] or [whole[-1].depth]
             for depth in shallow:
-                yield _Cut(depth, min(tile, rows), min(tile, columns), True)
+                yield _Cut(depth, min(tile, rows), min(tile, columns))
 
 
 def _depths(request: Request) -> list[int]:

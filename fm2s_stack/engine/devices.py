@@ -96,13 +96,10 @@ def _deterministic() -> Iterator[None]:
     """One torch thread in this thread, and only algorithms that repeat to the bit on a GPU."""
     import torch
 
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)
+    from fm2s_stack.fm2s.fit import one_thread
+
     flags = torch.backends.cudnn.flags(
         enabled=True, benchmark=False, deterministic=True, allow_tf32=False
     )
-    try:
-        with flags:
-            yield
-    finally:
-        torch.set_num_threads(threads)
+    with one_thread(), flags:
+        yield

@@ -116,7 +116,7 @@ def _train(
     stream = torch.Generator(device).manual_seed(seed)
     start = network.initial_parameters(preset.amplification, host).to(device)
     averaged = min(AVERAGED_DRAWS, settings.draws // 4) if settings.crop is not None else 1
-    trainer = _Trainer(start, preset.amplification, max(averaged, 1))
+    trainer = _Trainer(start, max(averaged, 1))
     first = _crop(training, settings.crop, host)
     trainer.learn(first.raw.expand(-1, preset.amplification, -1, -1), first)
     trainer.restart()
@@ -159,8 +159,7 @@ class _Trainer:
     seeds); their median, parameter by parameter, does not (36.7 to 37.4).
     """
 
-    def __init__(self, start: Tensor, amplification: int, averaged: int) -> None:
-        self._amplification = amplification
+    def __init__(self, start: Tensor, averaged: int) -> None:
         self._parameters = start.requires_grad_()
         self._last: deque[Tensor] = deque(maxlen=averaged)
         self.restart()
