@@ -79,3 +79,20 @@ def random_pixels(shape, dtype, seed=0):
 
 
 SCALE = Scale(z=2.0, y=0.5, x=0.25, t=0.1)
+
+
+def block_mean(pixels, factor):
+    """The documented definition, pixel by pixel, in exact arithmetic on Python numbers."""
+    shape = tuple(ceil_div(n, f) for n, f in zip(pixels.shape, factor, strict=True))
+    out = np.empty(shape, dtype=pixels.dtype)
+    for place in np.ndindex(shape):
+        where = tuple(slice(p * f, (p + 1) * f) for p, f in zip(place, factor, strict=True))
+        block = pixels[where].ravel()
+        if np.issubdtype(pixels.dtype, np.integer):
+            total, count = sum(int(v) for v in block), len(block)
+            low, rest = divmod(total, count)
+            out[place] = low + (2 * rest > count or (2 * rest == count and low % 2))
+        else:
+            good = block[~np.isnan(block)].astype(np.float64)
+            out[place] = good.mean() if len(good) else np.nan
+    return out
