@@ -12,6 +12,7 @@
     |   `-- NonFinitePixels                    NaN or infinity, frame named
     |-- OutputError (OSError)                  the output cannot be written or used
     |   |-- OutputExists (FileExistsError)     something is in the way
+    |   |-- OutputLocked                       another run is writing it
     |   `-- OutputIncomplete                   the output was never sealed
     |-- MemoryTooSmall (MemoryError)           no plan fits in the allowed memory
     |-- DeviceError (RuntimeError)             no such device
@@ -19,7 +20,7 @@
 
 Each message is one line that gives the file or option, the value met, what was
 expected, and what to do. Only ``cli`` turns them into exit codes: ``UsageError``
-into 2, every other into 1.
+into 2, ``StoppedEarly`` into 75, every other into 1.
 """
 
 
@@ -61,6 +62,10 @@ class OutputError(Fm2sError, OSError):
 
 class OutputExists(OutputError, FileExistsError):
     """Something stands where the output should go, and overwriting was not asked for."""
+
+
+class OutputLocked(OutputError):
+    """An output that another run is writing."""
 
 
 class OutputIncomplete(OutputError):

@@ -19,13 +19,13 @@ from fm2s_stack.plan import Plan
 from fm2s_stack.settings import PIXEL_VERSION, NanPolicy, Preset, RunSettings, WriteSettings
 from fm2s_stack.stack.base import Stack
 from fm2s_stack.store.attributes import read_attributes, require_complete, seal
+from fm2s_stack.store.headers import write_headers
 from fm2s_stack.store.provenance import describe_job, describe_result
 from fm2s_stack.store.weights import (
     create_weights,
     read_loss,
     read_weights,
     stored_weights_sha256,
-    write_headers,
     write_weights,
 )
 

@@ -15,7 +15,7 @@ from zarr_images import PIXELS, change, pixels_of, stored, write
 
 from fm2s_stack.errors import StackTruncated, StackUnreadable, UsageError
 from fm2s_stack.stack.open import open_stack
-from fm2s_stack.store.weights import write_headers
+from fm2s_stack.store.headers import write_headers
 
 
 @pytest.mark.parametrize("version", ["04", "05"])

@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 from store_tools import layout_of, random_pixels, sealed
 
 from fm2s_stack.errors import OutputError, OutputIncomplete
+from fm2s_stack.store import headers as headers_store
 from fm2s_stack.store import weights as store
 
 VERSIONS = ("0.4", "0.5")
@@ -165,13 +166,13 @@ def test_frame_times_come_with_the_creation(tmp_path):
     times = tuple(np.cumsum([0.1, 0.2, 0.3, 0.1]).tolist())
     path = tmp_path / "o.zarr"
     sealed(path, random_pixels((4, 1, 1, 8, 8), "uint8"), axes="tyx", timestamps=times)
-    assert store.read_timestamps(path) == times
+    assert headers_store.read_timestamps(path) == times
     assert zarr.open_array(str(path / "fm2s_stack/timestamps"), mode="r")[:].tolist() == list(times)
 
 
 def test_without_frame_times_there_are_none(output):
-    assert store.read_timestamps(output) is None
-    assert store.read_headers(output) == {}
+    assert headers_store.read_timestamps(output) is None
+    assert headers_store.read_headers(output) == {}
 
 
 @settings(max_examples=20, deadline=None)
@@ -186,15 +187,15 @@ def test_without_frame_times_there_are_none(output):
 def test_raw_headers_may_have_any_name_and_text(tmp_path_factory, headers, version):
     path = tmp_path_factory.mktemp("headers") / "o.zarr"
     layout_of(path, (4, 1, 1, 8, 8), "uint8", axes="tyx", version=version).create({})
-    store.write_headers(path, headers)
-    assert store.read_headers(path) == headers
+    headers_store.write_headers(path, headers)
+    assert headers_store.read_headers(path) == headers
 
 
 def test_headers_keep_no_home_folder(output):
-    store.write_headers(
+    headers_store.write_headers(
         output, {"/home/gwendolyn/x.xml": r"path=C:\Users\Gwendolyn Lee\data\m.tif"}
     )
-    assert store.read_headers(output) == {"~/x.xml": r"path=~\data\m.tif"}
+    assert headers_store.read_headers(output) == {"~/x.xml": r"path=~\data\m.tif"}
     everything = b"".join(p.read_bytes() for p in output.rglob("*") if p.is_file())
     assert b"gwendolyn" not in everything.lower()
 
@@ -208,6 +209,6 @@ def test_an_output_with_everything_in_it_still_validates(tmp_path, version):
     weights, loss = networks((1, 1, 1, 100))
     store.create_weights(path, weights.shape)
     store.write_weights(path, weights, loss)
-    store.write_headers(path, {"ScanImage": "SI.hChannels = 1"})
+    headers_store.write_headers(path, {"ScanImage": "SI.hChannels = 1"})
     ome_zarr_models.open_ome_zarr(zarr.open_group(str(path), mode="r"), version=version)
     yaozarrs.validate_zarr_store(path)

@@ -2,17 +2,16 @@
 
 from __future__ import annotations
 
-import hashlib
 import os
 import re
-import time
 import uuid
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
-ABANDONED = 24 * 3600.0  # seconds without a write, after which a file from elsewhere is litter
-NOWHERE = "00000000"  # the place where a system does not tell which one it is
+from fm2s_stack.store.processes import NOWHERE, is_alive, place_of_processes
+
+ABANDONED = 24 * 3600.0  #: seconds without a write, after which a file from elsewhere is litter
 
 
 @contextmanager
@@ -38,7 +37,7 @@ def replacing(target: Path) -> Iterator[Path]:
     OSError
         Of the file system, from flushing or renaming.
     """
-    writer = f"{_place()}-{os.getpid()}-{uuid.uuid4().hex[:6]}"
+    writer = f"{place_of_processes()}-{os.getpid()}-{uuid.uuid4().hex[:6]}"
     temporary = target.with_name(f".{target.stem}.{writer}.partial{target.suffix}")
     try:
         yield temporary
@@ -79,36 +78,17 @@ def _sweep(target: Path) -> None:
     """Remove the temporary files of `target` whose writers are gone."""
     stem, suffix = re.escape(target.stem), re.escape(target.suffix)
     pattern = re.compile(rf"\.{stem}\.([0-9a-f]{{8}})-(\d+)-[0-9a-f]{{6}}\.partial{suffix}")
-    # Litter that cannot be removed is no reason to fail: the file asked for is there.
+    # Litter that cannot be removed is no reason to fail: the file asked for is there. Its age
+    # is told by the clock that stamps files, whatever ours says.
     with suppress(OSError):
+        now = target.stat().st_mtime
         for file in target.parent.iterdir():
             named = pattern.fullmatch(file.name)
-            if named and _is_abandoned(file, named[1], int(named[2])):
+            if named and _is_abandoned(file, named[1], int(named[2]), now):
                 file.unlink()
 
 
-def _is_abandoned(file: Path, place: str, process: int) -> bool:
-    if place == _place() != NOWHERE:
-        return not _is_alive(process)
-    return time.time() - file.stat().st_mtime > ABANDONED
-
-
-def _is_alive(process: int) -> bool:
-    try:
-        os.kill(process, 0)
-    except ProcessLookupError:
-        return False
-    except (OSError, OverflowError):  # of another user
-        return True
-    return True
-
-
-def _place() -> str:
-    """Tells where process numbers mean the same: a started machine, and a container on it."""
-    # Host names are not enough: nodes and containers that share a folder may share a name.
-    try:
-        boot = Path("/proc/sys/kernel/random/boot_id").read_text(encoding="ascii")
-        space = os.readlink("/proc/self/ns/pid")  # noqa: PTH115 - no path, "pid:[4026531836]"
-    except OSError:  # not Linux
-        return NOWHERE
-    return hashlib.sha256(f"{boot}{space}".encode()).hexdigest()[:8]
+def _is_abandoned(file: Path, place: str, process: int, now: float) -> bool:
+    if place == place_of_processes() != NOWHERE:
+        return not is_alive(process)
+    return now - file.stat().st_mtime > ABANDONED

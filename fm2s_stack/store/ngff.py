@@ -60,7 +60,7 @@ def read_image(path: str | Path) -> Image:
     """
     import zarr
 
-    from fm2s_stack.store.weights import read_timestamps
+    from fm2s_stack.store.headers import read_timestamps
 
     try:
         group = zarr.open_group(str(path), mode="r")

@@ -28,10 +28,10 @@ from fm2s_stack.store.boxes import (
     unlink_keys,
     write_box,
 )
+from fm2s_stack.store.headers import write_timestamps
 from fm2s_stack.store.ngff import write_metadata
 from fm2s_stack.store.provenance import SCHEMA_VERSION, jsonable
 from fm2s_stack.store.pyramid import downsample
-from fm2s_stack.store.weights import write_timestamps
 
 if TYPE_CHECKING:
     import zarr

@@ -1,30 +1,22 @@
-"""The subgroup ``fm2s_stack`` of an output: networks, losses, times and raw headers.
+"""The networks of an output and their losses: arrays of its subgroup ``fm2s_stack``.
 
-Only zarr arrays, never pickles. ``weights`` and ``loss`` start as NaN, so that networks that
-were never written are noticed when they are read.
+They start as NaN, so that networks that were never written are noticed when they are read.
 """
 
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from itertools import product
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from fm2s_stack.errors import OutputError, OutputIncomplete
-from fm2s_stack.store.boxes import KEY_ENCODING, Span, ZarrFormat, compressors, write_box
-from fm2s_stack.store.provenance import redact_text
-
-if TYPE_CHECKING:
-    import zarr
-
-GROUP = "fm2s_stack"
+from fm2s_stack.store.boxes import Span, write_box
+from fm2s_stack.store.side import GROUP, create_side, load_side, reading_side, store_side
 
 
 @dataclass(frozen=True)
@@ -65,9 +57,9 @@ def create_weights(
     t, _, z, parameters = shape
     deep_t, deep_z = depth or (t, z)
     chunk = (min(deep_t, t), 1, min(deep_z, z), parameters)
-    _create(path, "weights", shape, chunk, np.dtype(np.float32))
-    _create(path, "loss", shape[:3], chunk[:3], np.dtype(np.float32))
-    _store(path, "knots", np.asarray(knots, dtype=np.float64))
+    create_side(path, "weights", shape, chunk, np.dtype(np.float32))
+    create_side(path, "loss", shape[:3], chunk[:3], np.dtype(np.float32))
+    store_side(path, "knots", np.asarray(knots, dtype=np.float64))
 
 
 def write_weights(
@@ -117,7 +109,7 @@ def read_weights(path: str | Path) -> StoredFit:
     OutputError
         If there are none, or they are damaged.
     """
-    fit = StoredFit(*(_load(path, name) for name in ("weights", "loss", "knots")))
+    fit = StoredFit(*(load_side(path, name) for name in ("weights", "loss", "knots")))
     missing = np.argwhere(np.isnan(fit.weights).any(axis=-1))
     if len(missing):
         raise _missing(path, len(missing), missing[0])
@@ -132,7 +124,7 @@ def read_loss(path: str | Path) -> NDArray[np.float32]:
     OutputError
         If it is missing or damaged.
     """
-    return _load(path, "loss")
+    return load_side(path, "loss")
 
 
 def weights_sha256(weights: NDArray[np.float32]) -> str:
@@ -164,95 +156,11 @@ def stored_weights_sha256(path: str | Path) -> str:
     return digest.hexdigest()
 
 
-def write_timestamps(path: str | Path, seconds: Sequence[float]) -> None:
-    """Store the time of every frame, seconds, float64."""
-    _store(path, "timestamps", np.asarray(seconds, dtype=np.float64))
-
-
-def read_timestamps(path: str | Path) -> tuple[float, ...] | None:
-    """Time of every frame, seconds, or None where they were not recorded."""
-    if not (Path(path) / GROUP / "timestamps").is_dir():
-        return None
-    return tuple(_load(path, "timestamps").tolist())
-
-
-def write_headers(path: str | Path, headers: Mapping[str, str]) -> None:
-    """Store the raw metadata of the source as UTF-8 bytes, home folders removed.
-
-    Names may hold anything: the arrays are numbered, and the attribute ``names`` of the
-    group ``headers`` lists what each is.
-    """
-    names = [redact_text(name) for name in headers]
-    try:
-        _group(path).create_group("headers", attributes={"names": names})
-    except (OSError, ValueError) as error:
-        raise OutputError(f"{path}: headers cannot be written: {error}") from error
-    for number, text in enumerate(headers.values()):
-        content = redact_text(text).encode("utf-8", "surrogateescape")
-        _store(path, f"headers/{number}", np.frombuffer(content, dtype=np.uint8))
-
-
-def read_headers(path: str | Path) -> dict[str, str]:
-    """Raw metadata of the source by name; empty where there is none."""
-    import zarr
-
-    folder = Path(path) / GROUP / "headers"
-    if not folder.is_dir():
-        return {}
-    names: Any = zarr.open_group(str(folder), mode="r").attrs["names"]
-    texts = (_load(path, f"headers/{number}") for number in range(len(names)))
-    return {
-        name: text.tobytes().decode("utf-8", "surrogateescape")
-        for name, text in zip(names, texts, strict=True)
-    }
-
-
-def _group(path: str | Path) -> zarr.Group:
-    import zarr
-
-    try:
-        return zarr.open_group(str(path), mode="r+").require_group(GROUP)
-    except (OSError, ValueError) as error:
-        raise OutputError(f"{path} cannot be opened as an output: {error}") from error
-
-
-def _create(
-    path: str | Path, name: str, shape: Sequence[int], chunk: Sequence[int], dtype: np.dtype
-) -> None:
-    group = _group(path)
-    version: ZarrFormat = 2 if group.metadata.zarr_format == 2 else 3
-    try:
-        group.create_array(
-            name,
-            shape=tuple(shape),
-            chunks=tuple(max(1, n) for n in chunk),
-            dtype=dtype,
-            compressors=compressors(version),
-            chunk_key_encoding=KEY_ENCODING[version],
-            fill_value=np.nan if np.issubdtype(dtype, np.floating) else 0,
-        )
-    except (OSError, ValueError) as error:
-        raise OutputError(f"{path}: {GROUP}/{name} cannot be created: {error}") from error
-
-
-def _store(path: str | Path, name: str, values: NDArray[np.generic]) -> None:
-    _create(path, name, values.shape, values.shape, values.dtype)
-    if values.size:
-        write_box(path, f"{GROUP}/{name}", [(0, n) for n in values.shape], values)
-
-
-def _load(path: str | Path, name: str) -> NDArray:
-    import zarr
-
-    with _reading(path, name) as place:
-        return np.asarray(zarr.open_array(place, mode="r")[...])
-
-
 def _runs(path: str | Path) -> Iterator[tuple[NDArray[np.intp], NDArray[np.float32]]]:
     """Stored networks in C order, a few at a time, and the index (t, c, z) of the first."""
     import zarr
 
-    with _reading(path, "weights") as place:
+    with reading_side(path, "weights") as place:
         array = zarr.open_array(place, mode="r")
         _, channels, slices, _ = array.shape
         depth, _, run, _ = array.chunks
@@ -262,16 +170,6 @@ def _runs(path: str | Path) -> Iterator[tuple[NDArray[np.intp], NDArray[np.float
         for start in product(*grid):
             box = tuple(slice(a, a + n) for a, n in zip(start, steps, strict=True))
             yield np.array(start), np.asarray(array[box], dtype=np.float32)
-
-
-@contextmanager
-def _reading(path: str | Path, name: str) -> Iterator[str]:
-    """Give the folder of an array; what zarr raises there becomes ours."""
-    place = f"{GROUP}/{name}"
-    try:
-        yield str(Path(path) / place)
-    except (OSError, ValueError, KeyError, RuntimeError) as error:
-        raise OutputError(f"{path}: {place} is missing or damaged: {error}") from error
 
 
 def _missing(path: str | Path, count: int, first: NDArray[np.intp]) -> OutputIncomplete:

@@ -1,0 +1,107 @@
+"""Sizes and checksums of stored files, and their flushing to the disk."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal
+
+from fm2s_stack.errors import OutputError
+from fm2s_stack.store.files import sync_file, sync_folder
+
+_PIECE = 2**22  # bytes read at a time
+
+FileState = Literal["intact", "missing", "resized", "changed"]
+
+
+@dataclass(frozen=True)
+class StoredFile:
+    """What a file of an output must be."""
+
+    key: str  #: path relative to the output's folder, with slashes
+    size: int  #: bytes
+    crc32c: int  #: Castagnoli checksum of the bytes, unsigned 32 bits
+
+
+def checksum(path: Path) -> int:
+    """crc32c of a file's bytes (RFC 3720, appendix B.4).
+
+    Raises
+    ------
+    OSError
+        If it cannot be read.
+    """
+    import google_crc32c
+
+    crc = 0
+    with path.open("rb") as file:
+        while piece := file.read(_PIECE):
+            crc = google_crc32c.extend(crc, piece)
+    return crc
+
+
+def describe_file(root: str | Path, key: str) -> StoredFile:
+    """What a file is now.
+
+    Raises
+    ------
+    OSError
+        If it is not there or cannot be read.
+    """
+    path = Path(root) / key
+    return StoredFile(key, path.stat().st_size, checksum(path))
+
+
+def flush_files(root: str | Path, keys: Sequence[str]) -> tuple[StoredFile, ...]:
+    """Flush files and every folder that leads to them to the disk; what they are.
+
+    Raises
+    ------
+    OutputError
+        If one is not there, or the disk reports an error.
+    """
+    try:
+        files = tuple(describe_file(root, key) for key in keys)
+        for key in keys:
+            sync_file(Path(root) / key)
+    except OSError as error:
+        raise OutputError(f"{root} changed while it was written: {error}") from error
+    for folder in _folders(Path(root), keys):
+        sync_folder(folder)
+    return files
+
+
+def is_there(root: str | Path, file: StoredFile) -> bool:
+    """Whether a file exists with its size."""
+    try:
+        return (Path(root) / file.key).stat().st_size == file.size
+    except OSError:
+        return False
+
+
+def state_of(root: str | Path, file: StoredFile) -> FileState:
+    """Compare a file with what it must be, byte for byte by its checksum.
+
+    Raises
+    ------
+    OSError
+        If it is there and cannot be read.
+    """
+    path = Path(root) / file.key
+    if not path.is_file():
+        return "missing"
+    if path.stat().st_size != file.size:
+        return "resized"
+    return "intact" if checksum(path) == file.crc32c else "changed"
+
+
+def _folders(root: Path, keys: Iterable[str]) -> set[Path]:
+    """Every folder from the root to the files."""
+    found = {root}
+    for key in keys:
+        for parent in (root / key).parents:
+            if parent in found:
+                break
+            found.add(parent)
+    return found
