@@ -3,9 +3,18 @@
 from __future__ import annotations
 
 import threading
+from collections.abc import Callable
 from typing import Protocol
 
 from fm2s_stack.errors import StoppedEarly
+
+#: Called every second or so while something long goes on, from any thread; it may raise
+#: `StoppedEarly` to end it.
+Pulse = Callable[[], None]
+
+
+def unheard() -> None:
+    """Heed no pulse: the default where nobody can ask to stop."""
 
 
 class Progress(Protocol):

@@ -7,6 +7,7 @@ import torch
 from numpy.typing import NDArray
 
 from fm2s_stack.fm2s import network
+from fm2s_stack.progress import Pulse, unheard
 
 Core = tuple[tuple[int, int], tuple[int, int]]  #: (first, one past last) row, and column
 
@@ -17,7 +18,11 @@ TILE = 256
 
 
 def apply_network(
-    weights: NDArray[np.float32], unit: NDArray[np.float32], core: Core, device: str = "cpu"
+    weights: NDArray[np.float32],
+    unit: NDArray[np.float32],
+    core: Core,
+    device: str = "cpu",
+    pulse: Pulse = unheard,
 ) -> NDArray[np.float32]:
     """Run a collapsed network over the core of a plane, tile by tile.
 
@@ -29,6 +34,10 @@ def apply_network(
         Shape (y, x), on the unit scale, with the halo around the core.
     core
         Rows and columns that are wanted; their starts are multiples of 256 in the plane.
+    device
+        ``cpu`` or ``cuda:N``.
+    pulse
+        Called before each row of tiles.
 
     Returns
     -------
@@ -42,6 +51,7 @@ def apply_network(
         # Channels last is 2.5 times faster here, and the layout fixes the arithmetic.
         plane = torch.from_numpy(unit).to(device)[None, None]
         for top in range(y0, y1, TILE):
+            pulse()
             for left in range(x0, x1, TILE):
                 rows = (top, min(top + TILE, y1))
                 columns = (left, min(left + TILE, x1))

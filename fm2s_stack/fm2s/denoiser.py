@@ -13,6 +13,7 @@ from fm2s_stack.fm2s import network
 from fm2s_stack.fm2s.apply import Core, apply_network
 from fm2s_stack.fm2s.intensity import IntensityMap, clipped_to
 from fm2s_stack.fm2s.padding import fill_invalid, valid_pixels
+from fm2s_stack.progress import Pulse, unheard
 from fm2s_stack.settings import NanPolicy, Preset
 
 if TYPE_CHECKING:
@@ -99,6 +100,7 @@ class Denoiser:
         core: Core | None = None,
         dtype: DTypeLike | None = None,
         device: str = "cpu",
+        pulse: Pulse = unheard,
     ) -> Denoised:
         """Denoise planes, or the core of planes that were cut with a halo.
 
@@ -111,6 +113,10 @@ class Denoiser:
         core
             Rows and columns of `planes` that are wanted; None: all. Around it must lie
             `halo` pixels, fewer only where the plane ends.
+        dtype, device
+            As for calling.
+        pulse
+            Called before each plane, and each row of tiles in it; what it raises ends the work.
         """
         if self.intensity.clamp and planes.dtype != np.uint8:
             raise UnsupportedPixels(
@@ -122,19 +128,28 @@ class Denoiser:
         result = np.empty((len(planes), rows[1] - rows[0], columns[1] - columns[0]), wanted)
         clipped = 0
         for i, plane in enumerate(planes):
-            result[i], count = self._plane(plane, positions[i], (rows, columns), wanted, device)
+            result[i], count = self._plane(
+                plane, positions[i], (rows, columns), wanted, device, pulse
+            )
             clipped += count
         return Denoised(result, clipped)
 
     def _plane(
-        self, plane: NDArray[np.generic], position: float, core: Core, dtype: np.dtype, device: str
+        self,
+        plane: NDArray[np.generic],
+        position: float,
+        core: Core,
+        dtype: np.dtype,
+        device: str,
+        pulse: Pulse,
     ) -> tuple[NDArray[np.generic], int]:
-        valid = self._valid(plane, position)
+        pulse()
+        valid = self._valid(plane, position, pulse)
         unit = self.intensity.to_unit(plane)
         if valid is not None:
             unit = fill_invalid(np.where(valid, unit, 0), valid)
         mixed = [
-            (share, apply_network(self.weights[i], unit, core, device))
+            (share, apply_network(self.weights[i], unit, core, device, pulse))
             for i, share in self._shares(position)
         ]
         if len(mixed) == 1:
@@ -161,9 +176,11 @@ class Denoiser:
             )
         return clipped_to(pixels.astype(np.float64), dtype)[0]
 
-    def _valid(self, plane: NDArray[np.generic], position: float) -> NDArray[np.bool_] | None:
+    def _valid(
+        self, plane: NDArray[np.generic], position: float, pulse: Pulse
+    ) -> NDArray[np.bool_] | None:
         if self.nan == "keep":
-            valid = valid_pixels(plane)
+            valid = valid_pixels(plane, pulse)
             return None if valid.all() else valid
         if plane.dtype.kind == "f" and not np.isfinite(plane).all():
             raise NonFinitePixels(

@@ -11,10 +11,13 @@ A flat vector keeps an optimizer step at one tensor instead of six, and is what 
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 
 import torch
 from torch import Tensor
 from torch.nn import functional
+
+from fm2s_stack.progress import Pulse, unheard
 
 HIDDEN = (24, 12)
 KERNELS = (5, 3, 5)
@@ -58,7 +61,7 @@ def layers(parameters: Tensor, amplification: int) -> list[tuple[Tensor, Tensor]
     return found
 
 
-def forward(parameters: Tensor, planes: Tensor) -> Tensor:
+def forward(parameters: Tensor, planes: Tensor, pulse: Pulse = unheard) -> Tensor:
     """Run the network.
 
     Parameters
@@ -67,6 +70,9 @@ def forward(parameters: Tensor, planes: Tensor) -> Tensor:
         Flat vector, shape (parameter_count(amplification),).
     planes
         Shape (n, amplification, y, x), float32.
+    pulse
+        Called after each layer, and after the layer's gradient where there is one; what it
+        raises there comes out of ``backward``.
 
     Returns
     -------
@@ -74,16 +80,27 @@ def forward(parameters: Tensor, planes: Tensor) -> Tensor:
         Shape of `planes`, not clamped.
     """
     one, two, three = layers(parameters, planes.shape[1])
-    hidden = _convolve(planes, one)  # (n, 24, y, x)
+    hidden = _convolve(planes, one, pulse)  # (n, 24, y, x)
     hidden = functional.leaky_relu_(hidden, SLOPE)
-    hidden = _convolve(hidden, two)  # (n, 12, y, x)
+    hidden = _convolve(hidden, two, pulse)  # (n, 12, y, x)
     hidden = functional.leaky_relu_(hidden, SLOPE)
-    return _convolve(hidden, three)  # (n, amplification, y, x)
+    return _convolve(hidden, three, pulse)  # (n, amplification, y, x)
 
 
-def _convolve(planes: Tensor, layer: tuple[Tensor, Tensor]) -> Tensor:
+def _convolve(planes: Tensor, layer: tuple[Tensor, Tensor], pulse: Pulse) -> Tensor:
     kernel, bias = layer
-    return functional.conv2d(planes, kernel, bias, padding=kernel.shape[-1] // 2)
+    result = functional.conv2d(planes, kernel, bias, padding=kernel.shape[-1] // 2)
+    pulse()
+    if result.requires_grad:
+        result.register_hook(_after_gradient(pulse))  # type: ignore[no-untyped-call]
+    return result
+
+
+def _after_gradient(pulse: Pulse) -> Callable[[Tensor], None]:
+    def hook(gradient: Tensor) -> None:  # what a hook returns would replace the gradient
+        pulse()
+
+    return hook
 
 
 def collapse(parameters: Tensor, amplification: int) -> Tensor:

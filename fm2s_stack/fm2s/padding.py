@@ -11,20 +11,24 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy import ndimage
 
+from fm2s_stack.progress import Pulse, unheard
+
 WINDOW = 7  #: side of the smallest constant square taken for padding, pixels
 
 
-def valid_pixels(plane: NDArray[np.generic]) -> NDArray[np.bool_]:
+def valid_pixels(plane: NDArray[np.generic], pulse: Pulse = unheard) -> NDArray[np.bool_]:
     """Which pixels of a plane carry light; shape (y, x).
 
     Padding is what touches the plane's edge, has the value of a corner, and is either whole
     rows or columns at the edge or thick enough to hold a 7 x 7 square: the zeros of a dim
-    photon-counting image are not.
+    photon-counting image are not. `pulse` is called before each of the corners' values is
+    looked for, which takes seconds in a huge plane.
     """
     finite = np.isfinite(plane) if plane.dtype.kind == "f" else np.ones(plane.shape, bool)
     valid = finite.copy()
     corners = {v.item() for v in plane[[0, 0, -1, -1], [0, -1, 0, -1]] if np.isfinite(v)}
     for value in corners:
+        pulse()
         valid &= ~_padding_of(np.equal(plane, value))
     # A plane that is one value throughout is an image of nothing, not padding.
     return valid if valid.any() else finite
