@@ -11,6 +11,7 @@ FitMode = Literal["stack", "every", "frame"]
 Pyramid = Literal["yx", "zyx", "none"]
 OmeZarrVersion = Literal["0.4", "0.5"]
 NanPolicy = Literal["refuse", "keep"]
+BadFramePolicy = Literal["fail", "previous", "interpolate"]
 
 #: Raised when the same input and settings give other pixels; `tests/test_golden.py` notices.
 PIXEL_VERSION = 1
@@ -45,6 +46,8 @@ class FitSettings:
     draws: int = DRAWS  #: noise draws, each followed by five steps of Adam
     seed: int = DEFAULT_SEED  #: what every random stream is derived from
     nan: NanPolicy = "refuse"  #: NaN and padding are an error, or come back unchanged
+    on_bad_frame: BadFramePolicy = "fail"  #: a plane that cannot be read is an error, or is made
+    #: up from the nearest ones that can be
 
 
 @dataclass(frozen=True)

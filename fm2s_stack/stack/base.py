@@ -15,6 +15,8 @@ from fm2s_stack.image import Image
 if TYPE_CHECKING:
     import dask.array as da
 
+    from fm2s_stack.stack.plane_reader import PlaneReader
+
 Bounds = tuple[int | None, int | None]
 
 
@@ -42,6 +44,7 @@ class Stack:
     path: str  #: what was opened, as given
     format: str  #: what it was read as, for example ``"ImageJ TIFF"``
     array: da.Array  #: pixels, ``tczyx``, native byte order
+    planes: PlaneReader  #: reads one plane by itself, by source indices
     image: Image  #: axes, scale, channels, dtype
     identity: Identity  #: of the content of the whole source, whatever is selected
     t_start: int = 0  #: source index of the first frame in `array`
@@ -56,6 +59,15 @@ class Stack:
         """Pixels of one plane, shape (y, x), indices into `array`."""
         block = self.array[t, c, z].compute(scheduler="synchronous")
         return np.asarray(block)
+
+    def name_plane(self, t: int, c: int, z: int) -> str:
+        """A plane in words, by its source indices; `t`, `c` and `z` index `array`."""
+        words = [f"frame {self.t_start + t}"]
+        if self.image.shape[1] > 1:
+            words.append(f"channel {self.channel_indices[c]}")
+        if self.image.shape[2] > 1:
+            words.append(f"slice {self.z_start + z}")
+        return ", ".join(words)
 
     def select(
         self,

@@ -17,6 +17,7 @@ from fm2s_stack.image import Image, Scale
 from fm2s_stack.stack.identity import identify_files
 from fm2s_stack.stack.images import plane_files
 from fm2s_stack.stack.pages import dask_from_pages
+from fm2s_stack.stack.plane_reader import PagePlanes
 from fm2s_stack.stack.planes import PlaneInfo, inspect_plane
 from fm2s_stack.stack.prairie_xml import (
     PrairieFile,
@@ -87,6 +88,7 @@ def open_bruker(xml: Path, options: OpenOptions) -> Recording:
     return Recording(
         format="Bruker (Prairie View)",
         array=array,
+        planes=PagePlanes(source, numbers),
         image=image,
         identity=identity,
         breaks=order.breaks,

@@ -32,12 +32,7 @@ def require_finite(stack: Stack, planes: NDArray[np.generic], t: int, c: int, z:
     if not bad.any():
         return
     i, j, k = np.argwhere(bad)[0].tolist()
-    place = [f"frame {stack.t_start + t + i}"]
-    if stack.image.shape[1] > 1:
-        place.append(f"channel {stack.channel_indices[c + j]}")
-    if stack.image.shape[2] > 1:
-        place.append(f"slice {stack.z_start + z + k}")
     raise NonFinitePixels(
-        f"{stack.path}: {', '.join(place)} has NaN or infinite pixels; expected finite ones; "
-        "--nan keep leaves them and constant padding as they are"
+        f"{stack.path}: {stack.name_plane(t + i, c + j, z + k)} has NaN or infinite pixels; "
+        "expected finite ones; --nan keep leaves them and constant padding as they are"
     )

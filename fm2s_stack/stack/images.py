@@ -17,6 +17,7 @@ from fm2s_stack.image import Image, Scale
 from fm2s_stack.stack.axes import canonical_order, parse_axes, to_canonical
 from fm2s_stack.stack.identity import identify_files
 from fm2s_stack.stack.pages import dask_from_pages
+from fm2s_stack.stack.plane_reader import StoredBox, StoredPlanes
 from fm2s_stack.stack.planes import PlaneInfo, inspect_plane, read_planes
 from fm2s_stack.stack.reader import OpenOptions, Recording
 
@@ -64,6 +65,13 @@ class PlaneFiles:
             )
             done += len(numbers)
         return planes
+
+    def read_box(self, box: StoredBox) -> NDArray[np.generic]:
+        """Pixels of a box of (planes, y, x), or of (y, x) where there is one plane."""
+        *run, rows, columns = box
+        planes = self.read(np.arange(len(self.names))[run[0] if run else slice(1)])
+        cut = planes[:, rows, columns]
+        return cut if run else cut[0]
 
 
 def plane_files(
@@ -134,6 +142,7 @@ def open_images(
     return Recording(
         f"{info.format} {sequence}",
         array,
+        StoredPlanes(axes, source.read_box),
         image,
         identity,
         notes=_notes(info, options, files),

@@ -14,9 +14,11 @@ from fm2s_stack.image import Image, Scale
 from fm2s_stack.stack.axes import canonical_order, parse_axes, to_canonical
 from fm2s_stack.stack.inputs import ZARR_MARKS
 from fm2s_stack.stack.ngff import parse_multiscale, refuse_others
+from fm2s_stack.stack.plane_reader import StoredPlanes
 from fm2s_stack.stack.reader import OpenOptions, Recording
 from fm2s_stack.stack.zarr_array import (
     ZarrArray,
+    box_reader,
     inspect_array,
     lazy_array,
     open_node,
@@ -159,7 +161,8 @@ def _recording(
         channels=tuple(channels),
         timestamps=tuple(timestamps) if timestamps is not None else None,
     )
-    return Recording(form, pixels, image, identity, notes=tuple(said), headers=headers or {})
+    planes = StoredPlanes(axes, box_reader(array, identity.digest))
+    return Recording(form, pixels, planes, image, identity, (), tuple(said), headers or {})
 
 
 def _missing_note(folder: Path, array: ZarrArray) -> str:

@@ -77,6 +77,7 @@ def open_stack(
         path=os.fspath(inputs.given),
         format=found.format,
         array=found.array,
+        planes=found.planes,
         image=found.image,
         identity=found.identity,
         channel_indices=tuple(range(found.array.shape[1])),

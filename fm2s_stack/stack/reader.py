@@ -14,6 +14,8 @@ from fm2s_stack.stack.base import Identity
 if TYPE_CHECKING:
     import dask.array as da
 
+    from fm2s_stack.stack.plane_reader import PlaneReader
+
 
 @dataclass(frozen=True)
 class OpenOptions:
@@ -30,6 +32,7 @@ class Recording:
 
     format: str  #: what it was read as, for example ``"ScanImage TIFF"``
     array: da.Array  #: lazy pixels, ``tczyx``
+    planes: PlaneReader  #: one plane by itself
     image: Image  #: axes, scale, channels, dtype
     identity: Identity  #: of the content
     breaks: tuple[int, ...] = ()  #: frames at which a new file, trial or cycle starts

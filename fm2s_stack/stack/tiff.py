@@ -26,6 +26,7 @@ from fm2s_stack.stack.layout import (
 )
 from fm2s_stack.stack.page_table import PageTable, content_digest, shaped_metadata, shaped_pages
 from fm2s_stack.stack.pages import PageSource, dask_from_pages
+from fm2s_stack.stack.plane_reader import PagePlanes
 from fm2s_stack.stack.reader import OpenOptions, Recording, cannot_read
 from fm2s_stack.stack.table_cache import load_table
 from fm2s_stack.stack.tiff_ome import Load
@@ -136,7 +137,8 @@ def _recording(
         timestamps=layout.timestamps,
     )
     array = dask_from_pages(source, numbers, along_z=along_z)
-    return Recording(layout.format, array, image, identity, breaks, layout.notes, headers)
+    planes = PagePlanes(source, numbers)
+    return Recording(layout.format, array, planes, image, identity, breaks, layout.notes, headers)
 
 
 def _layout(series: list[Series], options: OpenOptions) -> Layout:

@@ -10,9 +10,9 @@ from __future__ import annotations
 
 import math
 import os
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from functools import lru_cache
+from functools import lru_cache, partial
 from itertools import product
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -24,6 +24,7 @@ from fm2s_stack.errors import StackError, StackTruncated, StackUnreadable
 from fm2s_stack.stack.base import Identity
 from fm2s_stack.stack.identity import identify_files
 from fm2s_stack.stack.pages import BLOCK_BYTES
+from fm2s_stack.stack.plane_reader import StoredBox
 from fm2s_stack.stack.reader import cannot_read
 
 if TYPE_CHECKING:
@@ -170,6 +171,15 @@ def _read_block(
     box = tuple(
         slice(i * b, min((i + 1) * b, n)) for i, b, n in zip(block_id, block, shape, strict=True)
     )
+    return _read_box(path, digest, native, box)
+
+
+def box_reader(array: ZarrArray, digest: str) -> Callable[[StoredBox], NDArray[np.generic]]:
+    """What reads a box of the array, axes as stored; pickles. `digest` as in `lazy_array`."""
+    return partial(_read_box, array.path, digest, array.dtype)
+
+
+def _read_box(path: str, digest: str, native: np.dtype, box: StoredBox) -> NDArray[np.generic]:
     try:
         return np.asarray(_opened(path, digest)[box], dtype=native)
     except Exception as error:
