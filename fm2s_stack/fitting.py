@@ -17,7 +17,7 @@ from fm2s_stack.fm2s.network import COLLAPSED
 from fm2s_stack.fm2s.padding import fill_invalid, valid_pixels
 from fm2s_stack.fm2s.seeds import stream_seed
 from fm2s_stack.image import StackAxis
-from fm2s_stack.progress import Progress, Stoppable
+from fm2s_stack.progress import Progress, Silent, Stoppable
 from fm2s_stack.sampling import (
     Sample,
     Window,
@@ -30,13 +30,16 @@ from fm2s_stack.settings import FitSettings
 from fm2s_stack.stack.base import Stack
 
 
-def measure_channels(stack: Stack, fit: FitSettings) -> tuple[Denoiser, ...]:
+def measure_channels(
+    stack: Stack, fit: FitSettings, progress: Progress | None = None
+) -> tuple[Denoiser, ...]:
     """One denoiser a channel with its intensity map, and no network yet."""
+    told = progress or Silent()
     return tuple(
         Denoiser(
             weights=np.empty((0, COLLAPSED), np.float32),
             positions=np.empty(0),
-            intensity=measure_channel(stack, c, fit),
+            intensity=measure_channel(stack, c, fit, told),
             preset=fit.preset,
             channel=stack.channel_indices[c],
             nan=fit.nan,
@@ -103,7 +106,7 @@ def _train(
     progress: Progress,
 ) -> Fitted:
     samples = training_samples(stack.image.shape, window, along, fit.preset.stride)
-    planes, valid = _training_planes(stack, channel.intensity, samples, c, fit)
+    planes, valid = _training_planes(stack, channel.intensity, samples, c, fit, progress)
     t, z = (window.start, 0) if along == "t" else (0, window.start)
     seed = stream_seed(fit.seed, channel.channel, stack.t_start + t, stack.z_start + z)
     with devices.lease() as device:
@@ -119,8 +122,9 @@ def _training_planes(
     samples: list[Sample],
     c: int,
     fit: FitSettings,
+    told: Progress,
 ) -> tuple[NDArray[np.float32], NDArray[np.bool_] | None]:
-    planes = [read_sample(stack, c, sample, fit) for sample in samples]
+    planes = [read_sample(stack, c, sample, fit, told) for sample in samples]
     unit = [intensity.to_unit(plane) for plane in planes]
     if fit.nan == "refuse":
         return np.stack(unit), None

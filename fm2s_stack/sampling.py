@@ -20,9 +20,12 @@ from fm2s_stack.planning import (
     PART_SIDE,
     affordable_planes,
 )
-from fm2s_stack.settings import FitSettings
+from fm2s_stack.progress import Progress, Pulse, unheard
+from fm2s_stack.settings import BadFramePolicy, FitSettings
+from fm2s_stack.stack.bad_frames import bad_frame_line, read_box
 from fm2s_stack.stack.base import Stack
 from fm2s_stack.stack.finite import require_finite
+from fm2s_stack.stack.reading import Box
 
 
 @dataclass(frozen=True)
@@ -101,22 +104,36 @@ def _parts(rows: int, columns: int, stride: int) -> list[tuple[tuple[int, int], 
     return parts
 
 
-def read_sample(stack: Stack, c: int, sample: Sample, fit: FitSettings) -> NDArray[np.generic]:
+def read_sample(
+    stack: Stack, c: int, sample: Sample, fit: FitSettings, told: Progress
+) -> NDArray[np.generic]:
     """Pixels of a sample, shape (y, x).
+
+    In place of a plane that cannot be read, where the settings do not make that an error, comes
+    the nearest one that can, with a note: an interpolated one would have less noise than the
+    stack has.
 
     Raises
     ------
+    StackError
+        If it cannot be read, nor be replaced.
     NonFinitePixels
         If there is NaN or infinity in it and the settings refuse them.
     """
-    lazy = stack.array[sample.t, c, sample.z, slice(*sample.y), slice(*sample.x)]
-    plane = np.asarray(lazy.compute(scheduler="synchronous"))
+    policy: BadFramePolicy = "fail" if fit.on_bad_frame == "fail" else "previous"
+    box = Box((sample.t, sample.t + 1), c, (sample.z, sample.z + 1), sample.y, sample.x)
+    planes, bad = read_box(stack, box, stack.image.default_along(), policy)
+    for one in bad:
+        told.note(f"measuring and training: {bad_frame_line(stack, one)}")
     if fit.nan == "refuse":
-        require_finite(stack, plane[None, None, None], sample.t, c, sample.z)
+        require_finite(stack, planes, sample.t, c, sample.z)
+    plane: NDArray[np.generic] = planes[0, 0, 0]
     return plane
 
 
-def measure_channel(stack: Stack, c: int, fit: FitSettings) -> IntensityMap:
+def measure_channel(
+    stack: Stack, c: int, fit: FitSettings, told: Progress, pulse: Pulse = unheard
+) -> IntensityMap:
     """The intensity map of a channel, from planes spread over the stack."""
     shape = stack.image.shape
     places = _places(shape, Window(0, shape[0]), "t", INTENSITY_PLANES)
@@ -124,17 +141,24 @@ def measure_channel(stack: Stack, c: int, fit: FitSettings) -> IntensityMap:
     while math.gcd(step, shape[4]) > 1:  # or the same columns would be taken in every row
         step += 1
     return measure_intensity(
-        np.concatenate(list(_levels(stack, c, places, step, fit))), stack.image.dtype
+        np.concatenate(list(_levels(stack, c, places, step, fit, told, pulse))), stack.image.dtype
     )
 
 
 def _levels(
-    stack: Stack, c: int, places: list[tuple[int, int]], step: int, fit: FitSettings
+    stack: Stack,
+    c: int,
+    places: list[tuple[int, int]],
+    step: int,
+    fit: FitSettings,
+    told: Progress,
+    pulse: Pulse,
 ) -> Iterator[NDArray[np.generic]]:
     *_, rows, columns = stack.image.shape
     for t, z in places:
-        plane = read_sample(stack, c, Sample(t, z, (0, rows), (0, columns)), fit)
-        kept = plane[valid_pixels(plane)] if fit.nan == "keep" else plane.reshape(-1)
+        pulse()
+        plane = read_sample(stack, c, Sample(t, z, (0, rows), (0, columns)), fit, told)
+        kept = plane[valid_pixels(plane, pulse)] if fit.nan == "keep" else plane.reshape(-1)
         yield kept[::step].copy()
 
 
