@@ -5,11 +5,13 @@ from __future__ import annotations
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
+from functools import partial
 
 import numpy as np
 from numpy.typing import NDArray
 
 from fm2s_stack.engine.devices import DevicePool
+from fm2s_stack.engine.faults import compute_on
 from fm2s_stack.fm2s.denoiser import Denoiser
 from fm2s_stack.fm2s.fit import Fitted, fit_network
 from fm2s_stack.fm2s.intensity import IntensityMap
@@ -28,6 +30,7 @@ from fm2s_stack.sampling import (
 )
 from fm2s_stack.settings import FitSettings
 from fm2s_stack.stack.base import Stack
+from fm2s_stack.store.checkpoints import FitCheckpoints
 
 
 def measure_channels(
@@ -55,11 +58,12 @@ def train_channels(
     along: StackAxis,
     devices: DevicePool,
     progress: Progress,
+    checkpoints: FitCheckpoints | None = None,
 ) -> tuple[Denoiser, ...]:
     """The denoisers with a network for each channel and window.
 
     Fits run side by side, one a device slot; each has its own random stream, so that the
-    order never shows.
+    order never shows. Those that were stopped go on from `checkpoints`, to the same bits.
     """
     axis, origin = (0, stack.t_start) if along == "t" else (2, stack.z_start)
     windows = fit_windows(stack.image.shape[axis], fit)
@@ -69,7 +73,7 @@ def train_channels(
 
     def train(task: tuple[int, Window]) -> Fitted:
         c, window = task
-        return _train(stack, channels[c], c, window, fit, along, devices, told)
+        return _train(stack, channels[c], c, window, fit, along, devices, told, checkpoints)
 
     with ThreadPoolExecutor(devices.slots, thread_name_prefix="fit") as threads:
         try:
@@ -104,16 +108,35 @@ def _train(
     along: StackAxis,
     devices: DevicePool,
     progress: Progress,
+    checkpoints: FitCheckpoints | None,
 ) -> Fitted:
     samples = training_samples(stack.image.shape, window, along, fit.preset.stride)
     planes, valid = _training_planes(stack, channel.intensity, samples, c, fit, progress)
     t, z = (window.start, 0) if along == "t" else (0, window.start)
-    seed = stream_seed(fit.seed, channel.channel, stack.t_start + t, stack.z_start + z)
-    with devices.lease() as device:
-        return fit_network(
+    place = (channel.channel, stack.t_start + t, stack.z_start + z)
+    seed = stream_seed(fit.seed, *place)
+    told = _FurtherDraws(progress)
+    pulse = partial(progress.advance, 0)
+    checkpoint = checkpoints and checkpoints.of(*place)
+    return compute_on(
+        devices,
+        lambda device: fit_network(
             planes, fit, seed, valid=valid, device=device,
-            progress=lambda done, total: progress.advance(1),
-        )  # fmt: skip
+            progress=told, pulse=pulse, checkpoint=checkpoint,
+        ),
+        pulse,
+    )  # fmt: skip
+
+
+class _FurtherDraws:
+    """Counts the draws of one fit, which may begin in the middle, or again after a fault."""
+
+    def __init__(self, progress: Progress) -> None:
+        self._progress, self._told = progress, 0
+
+    def __call__(self, done: int, total: int) -> None:
+        self._progress.advance(max(done - self._told, 0))
+        self._told = max(done, self._told)
 
 
 def _training_planes(

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import os
 import queue
+import threading
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 
 from fm2s_stack.errors import DeviceError, UsageError
 
@@ -76,6 +77,7 @@ class DevicePool:
     def __init__(self, device: str, threads: int = 1) -> None:
         self.device = device
         self.slots = threads if device == "cpu" else 1
+        self._emptying = threading.Lock()
         self._free: queue.SimpleQueue[str] = queue.SimpleQueue()
         for _ in range(self.slots):
             self._free.put(device)
@@ -89,6 +91,18 @@ class DevicePool:
                 yield device
         finally:
             self._free.put(device)
+
+    @contextmanager
+    def lease_alone(self) -> Iterator[str]:
+        """Hold every slot for the block; waits until nobody else computes in this process.
+
+        Whoever holds a slot must give it back before asking for all of them.
+        """
+        with ExitStack() as held:
+            held.enter_context(self._emptying)  # two that take slots in turn would wait for ever
+            for _ in range(self.slots):
+                held.enter_context(self.lease())
+            yield self.device
 
 
 @contextmanager
