@@ -10,9 +10,10 @@ from __future__ import annotations
 
 import re
 from bisect import bisect_right
-from collections.abc import MutableMapping
+from collections.abc import Mapping, MutableMapping
 from dataclasses import dataclass, replace
 from itertools import islice
+from typing import Any
 from weakref import WeakKeyDictionary
 
 import numpy as np
@@ -45,6 +46,17 @@ class BadFrame:
     along: StackAxis  #: axis that `made_of` counts along
     made_of: tuple[int, ...]  #: the one that was copied, or the two interpolated between
     reason: str  #: why it could not be read, without folders
+
+    @classmethod
+    def from_row(cls, row: Mapping[str, Any]) -> BadFrame:
+        """From its fields as JSON holds them.
+
+        Raises
+        ------
+        KeyError, TypeError
+            If they are not those of a bad frame.
+        """
+        return cls(**{**row, "made_of": tuple(row["made_of"])})
 
 
 def read_box(
