@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import errno
-from dataclasses import replace
+import json
+from dataclasses import asdict, replace
 from itertools import pairwise, product
 
 import numpy as np
@@ -15,7 +16,7 @@ from tiff_tools import movie as noise
 
 from fm2s_stack.errors import StackTruncated, StackUnreadable
 from fm2s_stack.stack import reading
-from fm2s_stack.stack.bad_frames import bad_frame_line, read_box
+from fm2s_stack.stack.bad_frames import BadFrame, bad_frame_line, bad_frame_lines, read_box
 from fm2s_stack.stack.reading import Box
 
 
@@ -154,3 +155,24 @@ def test_frames_are_named_by_their_source_indices_also_in_a_selection():
     assert bad_frame_line(chosen, bad) == "frame 3" + line.partition("slice 1")[2]
     with pytest.raises(StackTruncated, match=r"^frame 3: .* page 15 is cut; --on-bad-frame"):
         read_box(chosen, whole(chosen), "t", "fail")
+
+
+@pytest.mark.parametrize("count", [0, 1, 3, 30])
+def test_what_is_said_at_the_end_names_twenty_and_counts_the_rest(count):
+    stack = stack_of(Pages(noise((31, 2, 2)), frozenset(range(1, count + 1)), None), (31, 1, 1))
+    _, bad = read_box(stack, whole(stack), "t", "previous")
+    lines = bad_frame_lines(stack, bad)
+    assert len(lines) == {0: 0, 1: 2, 3: 4, 30: 22}[count]
+    if count:
+        assert (
+            lines[0]
+            == ("1 plane was" if count == 1 else f"{count} planes were") + " bad and made up:"
+        )
+        assert "frame 0 was taken" in lines[1]
+    assert (lines[-1:] == ["and 10 more"]) == (count == 30)
+
+
+def test_a_bad_frame_comes_back_from_its_row_of_json():
+    stack = stack_of(Pages(noise((4, 2, 2)), frozenset({2}), None), (4, 1, 1))
+    _, (bad,) = read_box(stack, whole(stack), "t", "interpolate")
+    assert BadFrame.from_row(json.loads(json.dumps(asdict(bad)))) == bad

@@ -57,6 +57,9 @@ FIT_OPTIONS = (
     click.option("--nan", type=click.Choice(["refuse", "keep"]), default="refuse",
                  show_default=True,
                  help="NaN: refuse them, or leave them and constant padding unchanged."),
+    click.option("--on-bad-frame", type=click.Choice(["fail", "previous", "interpolate"]),
+                 default="fail", show_default=True,
+                 help="A frame that cannot be read: an error, or made up of its neighbours."),
 )  # fmt: skip
 
 WRITE_OPTIONS = (
@@ -154,6 +157,7 @@ def _fit_settings(options: dict[str, Any]) -> FitSettings:
         draws=options["steps"],
         seed=options["seed"],
         nan=options["nan"],
+        on_bad_frame=options["on_bad_frame"],
     )
 
 

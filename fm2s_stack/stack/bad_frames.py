@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import re
 from bisect import bisect_right
-from collections.abc import Mapping, MutableMapping
+from collections.abc import Mapping, MutableMapping, Sequence
 from dataclasses import dataclass, replace
 from itertools import islice
 from typing import Any
@@ -34,6 +34,8 @@ from fm2s_stack.stack.reading import (
     stored_parts,
     touches_all_parts,
 )
+
+TOLD = 20  #: bad frames that are said aloud
 
 
 @dataclass(frozen=True)
@@ -113,6 +115,15 @@ def bad_frame_line(stack: Stack, bad: BadFrame) -> str:
     one = len(bad.made_of) == 1
     how = f"{kind} {made_of} was taken" if one else f"interpolated between {kind}s {made_of}"
     return f"{name} cannot be read ({bad.reason}): {how}"
+
+
+def bad_frame_lines(stack: Stack, bad: Sequence[BadFrame]) -> list[str]:
+    """What to say at the end of a run of the planes that were made up, 22 lines at most."""
+    if not bad:
+        return []
+    count = "1 plane was" if len(bad) == 1 else f"{len(bad)} planes were"
+    lines = [f"{count} bad and made up:", *(bad_frame_line(stack, one) for one in bad[:TOLD])]
+    return [*lines, f"and {len(bad) - TOLD} more"] if len(bad) > TOLD else lines
 
 
 def _read_planes(
