@@ -12,7 +12,10 @@ from fm2s_stack.errors import DeviceError, UsageError
 
 
 def usable_threads(wanted: int | None = None) -> int:
-    """Threads to compute with: what was asked for, else the process's affinity.
+    """Threads to compute with: what was asked for, else the cores that were given to us.
+
+    Those are the process's affinity, or fewer where a SLURM job was given fewer: not every
+    cluster binds its jobs to their cores (sbatch(1), SLURM_CPUS_PER_TASK).
 
     Raises
     ------
@@ -23,9 +26,9 @@ def usable_threads(wanted: int | None = None) -> int:
         if wanted < 1:
             raise UsageError(f"--threads {wanted}: expected 1 or more")
         return wanted
-    if hasattr(os, "sched_getaffinity"):
-        return len(os.sched_getaffinity(0))
-    return os.cpu_count() or 1
+    bound = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
+    given = os.environ.get("SLURM_CPUS_PER_TASK", "")
+    return min(bound or 1, int(given)) if given.isdecimal() and int(given) else bound or 1
 
 
 def find_device(name: str) -> str:
