@@ -12,7 +12,7 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from fm2s_stack.errors import NonFinitePixels, UnsupportedPixels
+from fm2s_stack.errors import NonFinitePixels, StoppedEarly, UnsupportedPixels
 from fm2s_stack.fm2s import network
 from fm2s_stack.fm2s.denoiser import Denoiser
 from fm2s_stack.fm2s.intensity import IntensityMap
@@ -157,3 +157,22 @@ def test_a_denoiser_of_8_bit_pixels_refuses_others():
     assert eight(movie(dtype="uint8")).dtype == np.uint8
     with pytest.raises(UnsupportedPixels, match="uint16"):
         eight(movie())
+
+
+@pytest.mark.parametrize("networks", [1, 2])
+def test_work_can_be_stopped_at_each_plane_and_each_row_of_tiles(networks):
+    denoiser, felt = make(networks, (0.0, 9.0)[:networks]), []
+    planes, where = movie((2, 600, 40)), np.full(2, 4.0)
+    found = denoiser.denoise(planes, where, pulse=lambda: felt.append(1))
+    np.testing.assert_array_equal(found.planes, denoiser(planes, where))
+    assert len(felt) == 2 * (1 + 3 * networks)
+
+    def stop() -> None:
+        felt.append(1)
+        if len(felt) == 3:
+            raise StoppedEarly("enough")
+
+    felt.clear()
+    with pytest.raises(StoppedEarly):
+        denoiser.denoise(planes, where, pulse=stop)
+    assert len(felt) == 3
