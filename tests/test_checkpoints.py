@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import pickle
 import random
 import subprocess
@@ -13,12 +14,17 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import tifffile
 import torch
 
+from fm2s_stack import open_stack
+from fm2s_stack.engine.devices import DevicePool
 from fm2s_stack.errors import StoppedEarly
+from fm2s_stack.fitting import measure_channels, train_channels
 from fm2s_stack.fm2s import checkpoint as policy
 from fm2s_stack.fm2s.fit import Fitted, fit_network
 from fm2s_stack.fm2s.presets import find_preset
+from fm2s_stack.progress import Silent
 from fm2s_stack.settings import FitSettings
 from fm2s_stack.store.checkpoints import FileCheckpoint, FitCheckpoints
 
@@ -230,6 +236,42 @@ def test_files_say_whose_they_are_and_are_cleared(tmp_path):
     (checkpoints.folder / ".c1-t5-z2.0123abcd-77-abcdef.partial.fit").touch()
     checkpoints.clear()
     assert not checkpoints.folder.exists()
+
+
+class Counted(Silent):
+    """A progress that counts what is done, and stops the work at a number of draws."""
+
+    def __init__(self, most: float = math.inf) -> None:
+        self.done, self.most = 0, most
+
+    def advance(self, count: int) -> None:
+        self.done += count
+        if self.done >= self.most:
+            raise StoppedEarly("enough")
+
+
+def test_the_fits_of_a_stack_go_on_and_count_every_draw_once(tmp_path, monkeypatch):
+    monkeypatch.setattr(policy, "WORTH_KEEPING", 0.0)
+    movie = np.random.default_rng(0).poisson(90, (12, 24, 30)).astype(np.uint16)
+    tifffile.imwrite(tmp_path / "movie.tif", movie, photometric="minisblack")
+    stack = open_stack(tmp_path / "movie.tif")
+    fit = replace(CROPS, mode="every", every=4)
+    checkpoints = FitCheckpoints(tmp_path / "fits", "job")
+
+    def train(told: Counted, kept: FitCheckpoints | None) -> np.ndarray:
+        channels = measure_channels(stack, fit)
+        pool = DevicePool("cpu")
+        (made,) = train_channels(stack, channels, fit, "t", pool, told, checkpoints=kept)
+        return made.weights
+
+    expected = train(Counted(), None)
+    with pytest.raises(StoppedEarly):
+        train(Counted(14), checkpoints)
+    names = sorted(file.name for file in checkpoints.folder.iterdir())
+    assert names == ["c0-t0-z0.fit", "c0-t4-z0.fit"], "one finished, one in the middle"
+    told = Counted()
+    np.testing.assert_array_equal(train(told, checkpoints), expected)
+    assert told.done == 3 * fit.draws
 
 
 CHILD = """
