@@ -24,7 +24,17 @@ from fm2s_stack.stack.base import Stack
 
 MOST_BYTES = 64 * 2**20  # of a series or array that is read for comparison
 MOST_PAGES = 500
-LEFT_OUT = ("left out", "series", "dropped", "stopped", "unread", "speaks of", "not read", "more")
+ANY_ORDER = ("OME-TIFF", "Bruker (Prairie View)")  # the metadata places each plane
+LEFT_OUT = (
+    "left out",
+    "series",
+    "dropped",
+    "stopped",
+    "unread",
+    "speaks of",
+    "not read",
+    "no OME-XML",
+)
 
 
 def faults(opened: Path, stack: Stack, pixels: np.ndarray) -> list[str]:
@@ -65,9 +75,9 @@ def _tiff_faults(opened: Path, stack: Stack, pixels: np.ndarray) -> Iterator[str
     if like_ours.total() > len(ours) and not _tells(stack, LEFT_OUT):
         yield f"{len(ours)} planes of {like_ours.total()} pages that are alike, and no note"
     order = [stored.index(key) for key in ours if stored.count(key) == 1]
-    if len(stack.image.axes) == 3 and opened.suffix != ".ome" and order != sorted(order):
-        if stack.format not in ("OME-TIFF", "Bruker (Prairie View)"):
-            yield f"pages come in the order {order}"
+    in_file_order = len(stack.image.axes) == 3 and stack.format not in ANY_ORDER
+    if in_file_order and order != sorted(order):
+        yield f"pages come in the order {order}"
 
 
 def _is_like(key: bytes, ours: list[bytes]) -> bool:
@@ -105,7 +115,7 @@ def _lacking(tiff: tifffile.TiffFile, page: tifffile.TiffPage) -> str:
     decode = _DECODERS.get(int(page.compression))
     segments = list(zip(page.dataoffsets, page.databytecounts, strict=True))
     expected = math.prod(page.chunked)
-    if len(segments) < expected:
+    if len(segments) < expected and not page.is_contiguous:
         return f"{len(segments)} strips or tiles where {expected} are needed"
     if decode is None:
         return ""
@@ -155,18 +165,14 @@ def _zarr_faults(opened: Path, stack: Stack, pixels: np.ndarray) -> Iterator[str
 
 def _level0(opened: Path) -> tuple[Path, str]:
     """Folder of the array, and its axes ("" where they cannot be told)."""
-    attributes = dict(zarr.open(str(opened), mode="r").attrs)
-    ome = attributes.get("ome", attributes)
-    if "multiscales" in ome:
-        scales = ome["multiscales"][0]
-        types = {"time": "t", "channel": "c"}
-        letters = [
-            a["name"].lower() if a["name"].lower() in tuple("tczyx") else types.get(a.get("type"))
-            for a in scales["axes"]
-        ]
-        return opened / scales["datasets"][0]["path"], "".join(a or "" for a in letters)
-    names = zarr.open_array(str(opened), mode="r").metadata.dimension_names
-    return opened, "".join(names or ())
+    node = zarr.open(str(opened), mode="r")
+    if isinstance(node, zarr.Array):
+        return opened, "".join(map(str, node.metadata.dimension_names or ()))
+    attributes = dict(node.attrs)
+    scales = attributes.get("ome", attributes)["multiscales"][0]
+    names = [str(axis["name"]).lower() for axis in scales["axes"]]
+    known = all(name in tuple("tczyx") for name in names)
+    return opened / scales["datasets"][0]["path"], "".join(names) if known else ""
 
 
 def _canonical(array: np.ndarray, axes: str) -> np.ndarray:

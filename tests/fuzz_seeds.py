@@ -217,4 +217,3 @@ REAL = {
     "real-zarr2": "omezarr/blobs_image_v04.ome.zarr",
     "real-zarr3": "omezarr/blobs_image_v05.ome.zarr",
 }
-

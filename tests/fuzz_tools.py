@@ -66,7 +66,7 @@ def _mutations(file: Path) -> list[Mutation]:
     return anywhere
 
 
-def _one_of(rng: Random, choices: list):  # noqa: ANN202
+def _one_of(rng: Random, choices: list):
     return choices[int(rng.integers(len(choices)))]
 
 
@@ -241,7 +241,7 @@ def change_json(file: Path, rng: Random) -> None:
     return None
 
 
-def _places(node: object):  # noqa: ANN202
+def _places(node: object):
     """(container, key) of every value of a JSON document."""
     items = node.items() if isinstance(node, dict) else enumerate(node)  # type: ignore[arg-type]
     for key, value in list(items):

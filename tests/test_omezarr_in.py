@@ -165,7 +165,7 @@ def test_damaged_metadata_is_one_clear_line(tmp_path, key, value):
 def test_other_versions_are_refused(tmp_path):
     write(tmp_path / "a.zarr")
     change(tmp_path / "a.zarr", lambda a: a["ome"].update(version="0.6"))
-    with pytest.raises(StackUnreadable, match=r"0\.6, expected 0\.4 or 0\.5"):
+    with pytest.raises(StackUnreadable, match=r"'0\.6', expected 0\.4 or 0\.5"):
         open_stack(tmp_path / "a.zarr")
 
 
@@ -260,7 +260,7 @@ def test_times_of_our_own_output_that_are_not_there_are_not_read_as_zeros(tmp_pa
     group = zarr.open_group(str(tmp_path / "a.zarr"), mode="r+")
     group.create_array("fm2s_stack/timestamps", data=np.array([0.0, 0.5, 1.25]))
     (tmp_path / "a.zarr/fm2s_stack/timestamps/c/0").unlink()
-    with pytest.raises(StackTruncated, match="timestamps: its chunk c/0"):
+    with pytest.raises(StackTruncated, match="timestamps: none of its 1 chunk files"):
         open_stack(tmp_path / "a.zarr")
 
 

@@ -129,7 +129,7 @@ def test_blocks_are_whole_chunks_within_a_shard_and_bounded(data):
     shape = tuple(data.draw(sizes))
     sharded = data.draw(st.booleans())
     array = ZarrArray(
-        "p", 3, shape, np.dtype("u2"), tuple(chunks), shards if sharded else None, (), (), ()
+        "p", 3, shape, np.dtype("u2"), tuple(chunks), shards if sharded else None, (), (), 0, (), 0
     )
     axes = "".join(data.draw(st.permutations("tczyx"))[:ndim])
     block = block_shape(array, axes)

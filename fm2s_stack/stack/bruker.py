@@ -16,6 +16,7 @@ from fm2s_stack.errors import StackTruncated, StackUnreadable, UsageError
 from fm2s_stack.image import Image, Scale
 from fm2s_stack.stack.identity import identify_files
 from fm2s_stack.stack.images import plane_files
+from fm2s_stack.stack.inside import refuse_link_out
 from fm2s_stack.stack.pages import dask_from_pages
 from fm2s_stack.stack.plane_reader import PagePlanes
 from fm2s_stack.stack.planes import PlaneInfo, inspect_plane
@@ -163,7 +164,7 @@ def _channels(xml: Path, frame: PrairieFrame) -> list[PrairieFile]:
 def _paths(xml: Path, files: Sequence[Sequence[PrairieFile]]) -> list[Path]:
     """The file of each plane; every one is there, in the folder, and has its channel."""
     with os.scandir(xml.absolute().parent) as entries:
-        there = {entry.name for entry in entries}
+        there = {entry.name: entry.is_symlink() for entry in entries}
     expected = [f.channel for f in files[0]]
     for row in files:
         if [f.channel for f in row] != expected:
@@ -178,6 +179,8 @@ def _paths(xml: Path, files: Sequence[Sequence[PrairieFile]]) -> list[Path]:
                 raise StackTruncated(
                     f"{xml}: names {plane.file}, which is not there; restore it from the microscope"
                 )
+            if there[plane.file]:
+                refuse_link_out(xml.parent / plane.file, xml.resolve().parent)
     return [xml.parent / plane.file for row in files for plane in row]
 
 

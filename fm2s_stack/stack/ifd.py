@@ -8,8 +8,9 @@ decoded by tifffile. After TIFF 6.0 (Adobe 1992), section 2, and the BigTIFF des
 
 from __future__ import annotations
 
+import math
 import struct
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import BinaryIO
 
@@ -27,19 +28,21 @@ SUBFILE, WIDTH, HEIGHT, BITS, COMPRESSION, PHOTOMETRIC, FILL_ORDER = (
     262,
     266,
 )
-DESCRIPTION, STRIP_OFFSETS, SAMPLES, STRIP_COUNTS = 270, 273, 277, 279
+DESCRIPTION, STRIP_OFFSETS, SAMPLES, STRIP_ROWS, STRIP_COUNTS = 270, 273, 277, 278, 279
 X_RESOLUTION, Y_RESOLUTION, RESOLUTION_UNIT, SOFTWARE, ARTIST = 282, 283, 296, 305, 315
-PREDICTOR, TILE_WIDTH, TILE_OFFSETS, TILE_COUNTS, SAMPLE_FORMAT = 317, 322, 324, 325, 339
+PREDICTOR, TILE_WIDTH, TILE_HEIGHT, TILE_OFFSETS, TILE_COUNTS = 317, 322, 323, 324, 325
+SAMPLE_FORMAT = 339
 DEPTH, METAMORPH, MICROMANAGER = 32997, 33629, 51123
 FORMAT_CODES: tuple[int, ...] = (
     *(SUBFILE, WIDTH, HEIGHT, BITS, COMPRESSION, PHOTOMETRIC, FILL_ORDER, SAMPLES),
-    *(PREDICTOR, TILE_WIDTH, SAMPLE_FORMAT, DEPTH),
+    *(STRIP_ROWS, PREDICTOR, TILE_WIDTH, TILE_HEIGHT, SAMPLE_FORMAT, DEPTH),
 )
+_ONE_EACH_SAMPLE = (BITS, SAMPLE_FORMAT)
 
 # Bytes of a value by its type: TIFF 6.0 page 15; 13 and 16 to 18 are IFD and BigTIFF types.
 _SIZES = {1: 1, 2: 1, 3: 2, 4: 4, 5: 8, 6: 1, 7: 1, 8: 2, 9: 4, 10: 8, 11: 4, 12: 8, 13: 4}
 _SIZES |= {16: 8, 17: 8, 18: 8}
-_INTEGERS = {1: "u1", 3: "u2", 4: "u4", 13: "u4", 16: "u8", 18: "u8"}
+_INTEGERS = {3: "u2", 4: "u4", 13: "u4", 16: "u8", 18: "u8"}
 _STARTS = (b"II*\0", b"MM\0*", b"II+\0", b"MM\0+")  # classic TIFF and BigTIFF
 _MOST_TAGS = 4096
 _READ_AHEAD = 1024
@@ -59,12 +62,30 @@ class PageFormat:
     plain: bool  #: uncompressed strips of whole bytes without predictor
     thumbnail: bool  #: a reduced image or mask beside the recording
     depth: int  #: planes inside one page (SGI ImageDepth)
+    # Not in the repr, which identities of inputs are hashed over: outputs remember those.
+    segment_rows: int = field(repr=False)  #: rows of a strip or tile
+    segment_columns: int = field(repr=False)  #: columns of a strip (those of the page) or tile
 
     @property
     def page_bytes(self) -> int:
         """Bytes of the samples of a page, unpacked to whole bytes."""
+        return self.shape[0] * self.shape[1] * self._pixel_bytes
+
+    @property
+    def segments(self) -> int:
+        """Strips or tiles that cover a page of one sample a pixel."""
+        down = math.ceil(self.shape[0] / self.segment_rows)
+        return down * math.ceil(self.shape[1] / self.segment_columns)
+
+    @property
+    def decoded_bytes(self) -> int:
+        """Bytes of all strips or tiles of a page, unpacked, with what tiles have over its edge."""
+        return self.segments * self.segment_rows * self.segment_columns * self._pixel_bytes
+
+    @property
+    def _pixel_bytes(self) -> int:
         size = max(1, 1 << max(0, (self.bits - 1).bit_length() - 3))
-        return self.shape[0] * self.shape[1] * self.samples * self.depth * size
+        return self.samples * self.depth * size
 
 
 class TiffBytes:
@@ -157,7 +178,7 @@ class TiffBytes:
         return self.at(self.word.unpack(value)[0], length, what)
 
     def integers(self, entry: Entry, what: str) -> NDArray[np.int64]:
-        """Values of an entry of unsigned integers."""
+        """Values of an entry of unsigned integers of 16 bits or more, which tifffile reads too."""
         if entry[0] not in _INTEGERS or entry[1] < 1:
             raise StackUnreadable(
                 f"{self.path}: the {what} have type {entry[0]} and count {entry[1]}, not integers"
@@ -189,13 +210,20 @@ def page_format(tiff: TiffBytes, entries: dict[int, Entry], page: int) -> PageFo
     Raises
     ------
     StackUnreadable
-        If rows or columns are missing or zero.
+        If rows or columns are missing or zero, also those of strips or tiles, or a tag has several
+        values where one is meant.
     """
 
     def first(code: int, default: int) -> int:
         if code not in entries:
             return default
-        return int(tiff.integers(entries[code], f"tag {code} of page {page}")[0])
+        values = tiff.integers(entries[code], f"tag {code} of page {page}")
+        if len(values) > 1 and code not in _ONE_EACH_SAMPLE:
+            raise StackUnreadable(
+                f"{tiff.path}: tag {code} of page {page} has {len(values)} values, expected one; "
+                "the file is damaged"
+            )
+        return int(values[0])
 
     width, height = first(WIDTH, 0), first(HEIGHT, 0)
     if width < 1 or height < 1:
@@ -206,13 +234,23 @@ def page_format(tiff: TiffBytes, entries: dict[int, Entry], page: int) -> PageFo
     if BITS in entries and len(set(tiff.integers(entries[BITS], "bits per sample"))) > 1:
         bits = 0
     plain = (first(COMPRESSION, 1), first(PREDICTOR, 1), first(FILL_ORDER, 1)) == (1, 1, 1)
+    tiled = TILE_WIDTH in entries
+    rows = first(TILE_HEIGHT, 0) if tiled else min(first(STRIP_ROWS, height), height)
+    columns = first(TILE_WIDTH, 0) if tiled else width
+    if rows < 1 or columns < 1:
+        raise StackUnreadable(
+            f"{tiff.path}: page {page} has strips or tiles of {rows} rows and {columns} columns; "
+            "the file is damaged"
+        )
     return PageFormat(
         shape=(height, width),
         bits=bits,
         kind=first(SAMPLE_FORMAT, 1),
         samples=first(SAMPLES, 1),
         photometric=first(PHOTOMETRIC, 1),
-        plain=plain and bits in (8, 16, 32, 64) and TILE_WIDTH not in entries,
+        plain=plain and bits in (8, 16, 32, 64) and not tiled,
         thumbnail=bool(first(SUBFILE, 0) & 0b101),
         depth=first(DEPTH, 1),
+        segment_rows=rows,
+        segment_columns=columns,
     )

@@ -7,9 +7,10 @@ from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 from typing import Any
 
-from fm2s_stack.errors import StackUnreadable, UsageError
+from fm2s_stack.errors import Fm2sError, StackUnreadable, UsageError
 from fm2s_stack.image import Scale
 from fm2s_stack.stack.axes import micrometres, seconds
+from fm2s_stack.stack.reader import one_line
 
 VERSIONS = ("0.4", "0.5")
 
@@ -89,17 +90,19 @@ def parse_multiscale(folder: Path, ome: Mapping[str, Any], series: int | None) -
         version = str(ome.get("version") or chosen.get("version") or VERSIONS[0])
         if not version.startswith(VERSIONS):
             raise StackUnreadable(
-                f"{folder}: OME-Zarr {version}, expected 0.4 or 0.5; convert it first"
+                f"{folder}: OME-Zarr {version!r}, expected 0.4 or 0.5; convert it first"
             )
         level = chosen["datasets"][0]
         axes = _axes(folder, chosen["axes"])
         scale, notes = _scale(folder, axes, chosen, level)
         path = _inside(folder, level["path"])
         return Multiscale(version, axes, path, scale, _channels(ome), several + notes)
-    except (KeyError, IndexError, TypeError, AttributeError) as error:
+    except Fm2sError:
+        raise
+    except (LookupError, TypeError, AttributeError, ValueError, OverflowError) as error:
         raise StackUnreadable(
-            f"{folder}: the multiscales metadata is damaged ({type(error).__name__}: {error}); "
-            "restore it, or open the level-0 array with --axes"
+            f"{folder}: the multiscales metadata is damaged ({type(error).__name__}: "
+            f"{one_line(error)}); restore it, or open the level-0 array with --axes"
         ) from error
 
 

@@ -8,6 +8,7 @@ which fills planes of a missing file with zeros, a plane without a page is an er
 from __future__ import annotations
 
 import math
+import re
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -55,8 +56,8 @@ class OmeFile:
 
 
 def is_ome(description: str) -> bool:
-    """Whether this text is OME-XML."""
-    return "<OME" in description[:2000] and description.rstrip().endswith("OME>")
+    """Whether this text is OME-XML, or was before its end was lost."""
+    return re.search(r"<(\w+:)?OME\b", description[:2000]) is not None
 
 
 def parse(xml: str, path: str) -> OmeFile:

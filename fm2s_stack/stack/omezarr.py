@@ -16,17 +16,10 @@ from fm2s_stack.stack.inputs import ZARR_MARKS
 from fm2s_stack.stack.ngff import parse_multiscale, refuse_others
 from fm2s_stack.stack.plane_reader import StoredPlanes
 from fm2s_stack.stack.reader import OpenOptions, Recording
-from fm2s_stack.stack.zarr_array import (
-    ZarrArray,
-    box_reader,
-    inspect_array,
-    lazy_array,
-    open_node,
-    stored_values,
-)
+from fm2s_stack.stack.zarr_array import box_reader, lazy_array, stored_values
+from fm2s_stack.stack.zarr_folder import ZarrArray, inspect_array, open_node
 
 OUR_ATTRIBUTE = "fm2s_stack"
-_TOLD_MISSING = 3
 
 
 def open_zarr(folder: Path, options: OpenOptions) -> Recording:
@@ -102,11 +95,11 @@ def _open_image(folder: Path, attributes: Mapping[str, Any], options: OpenOption
     ome = attributes["ome"] if isinstance(attributes.get("ome"), dict) else attributes
     refuse_others(folder, ome)
     found = parse_multiscale(folder, ome, options.series)
-    array = inspect_array(folder / found.level0)
+    array = inspect_array(folder / found.level0, folder)
     if ours is not None and array.missing:
         raise StackTruncated(
-            f"{folder}: {len(array.missing)} chunk files of a finished output are missing, the "
-            f"first is {found.level0}/{array.missing[0]}; restore them or run `fm2s-stack verify`"
+            f"{folder}: {array.missing} chunk files of a finished output are missing, the first "
+            f"is {found.level0}/{array.first_missing[0]}; restore them or run `fm2s-stack verify`"
         )
     axes = parse_axes(options.axes, len(array.shape), str(folder)) if options.axes else found.axes
     if len(axes) != len(array.shape):
@@ -151,8 +144,7 @@ def _recording(
     if timestamps is not None and len(timestamps) != pixels.shape[0]:
         said.append(f"{folder}: ignored {len(timestamps)} times for {pixels.shape[0]} frames")
         timestamps = None
-    if array.missing:
-        said.append(_missing_note(folder, array))
+    said += _chunk_notes(folder, array)
     image = Image(
         axes=canonical_order(axes),
         shape=pixels.shape,
@@ -165,13 +157,21 @@ def _recording(
     return Recording(form, pixels, planes, image, identity, (), tuple(said), headers or {})
 
 
-def _missing_note(folder: Path, array: ZarrArray) -> str:
-    total, first = len(array.missing) + len(array.files), ", ".join(array.missing[:_TOLD_MISSING])
-    return (
-        f"{folder}: {len(array.missing)} of {total} chunk files are not there ({first}"
-        f"{', ...' if len(array.missing) > _TOLD_MISSING else ''}) and read as the fill value; "
-        "right if the writer leaves out empty chunks, else restore them"
-    )
+def _chunk_notes(folder: Path, array: ZarrArray) -> list[str]:
+    notes, first = [], ", ".join(array.first_missing)
+    if array.missing:
+        dots = ", ..." if array.missing > len(array.first_missing) else ""
+        notes.append(
+            f"{folder}: {array.missing} of {array.missing + len(array.files)} chunk files are not "
+            f"there ({first}{dots}) and read as the fill value; right if the writer leaves out "
+            "empty chunks, else restore them"
+        )
+    if array.beyond:
+        notes.append(
+            f"{folder}: {array.beyond} chunk files lie beyond its shape {array.shape} and are not "
+            "read; its metadata may be damaged"
+        )
+    return notes
 
 
 def _timestamps(folder: Path) -> tuple[float, ...] | None:
@@ -179,7 +179,7 @@ def _timestamps(folder: Path) -> tuple[float, ...] | None:
     stored = folder / OUR_ATTRIBUTE / "timestamps"
     if not any((stored / mark).is_file() for mark in ZARR_MARKS):
         return None
-    return tuple(stored_values(stored).astype(np.float64).ravel().tolist())
+    return tuple(stored_values(stored, folder).astype(np.float64).ravel().tolist())
 
 
 def _stored_headers(folder: Path) -> tuple[dict[str, str], tuple[str, ...]]:
@@ -200,7 +200,7 @@ def _stored_headers(folder: Path) -> tuple[dict[str, str], tuple[str, ...]]:
     notes: list[str] = []
     for number, name in enumerate(map(str, names)):
         try:
-            content = stored_values(stored / str(number)).astype(np.uint8)
+            content = stored_values(stored / str(number), folder).astype(np.uint8)
             found[name] = content.tobytes().decode("utf-8", "surrogateescape")
         except (StackError, ValueError, TypeError) as error:
             notes.append(f"the raw header {name} is left out: {error}")

@@ -119,6 +119,13 @@ class _Walk:
                 f"{self.tiff.path}: page {page} reaches byte {ends.max()}, but the file ends at "
                 f"{self.tiff.size}; it is truncated: copy it again"
             )
+        one_run = form.plain and len(offsets) == 1
+        # tifffile leaves zeros where strips or tiles are missing.
+        if len(offsets) != form.segments and form.samples == form.depth == 1 and not one_run:
+            raise StackTruncated(
+                f"{self.tiff.path}: page {page} has {len(offsets)} strips or tiles, "
+                f"{form.segments} are needed; the file is damaged"
+            )
         if not form.plain:
             return int(offsets[0]), int(counts[0]), False
         stored = int(counts.sum())
@@ -127,18 +134,20 @@ class _Walk:
                 f"{self.tiff.path}: page {page} stores {stored} bytes, its "
                 f"{form.shape[0]}x{form.shape[1]} samples of {form.bits} bit need {form.page_bytes}"
             )
-        gapless = len(offsets) == 1 or (
-            stored == form.page_bytes and bool((offsets[1:] == ends[:-1]).all())
-        )
+        gapless = one_run or (stored == form.page_bytes and bool((offsets[1:] == ends[:-1]).all()))
         return int(offsets[0]), form.page_bytes if gapless else int(counts[0]), gapless
 
     def _runs(
         self, entries: dict[int, Entry], page: int, form: PageFormat
     ) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
-        where = entries.get(ifd.STRIP_OFFSETS) or entries.get(ifd.TILE_OFFSETS)
+        strips, tiles = entries.get(ifd.STRIP_OFFSETS), entries.get(ifd.TILE_OFFSETS)
+        where = strips or tiles
         length = entries.get(ifd.STRIP_COUNTS) or entries.get(ifd.TILE_COUNTS)
-        if where is None:
-            raise StackUnreadable(f"{self.tiff.path}: page {page} says not where its pixels lie")
+        if where is None or (strips and tiles):
+            raise StackUnreadable(
+                f"{self.tiff.path}: page {page} says {'twice' if where else 'not'} where its "
+                "pixels lie; the file is damaged"
+            )
         offsets = self.tiff.integers(where, f"offsets of page {page}")
         if length is None and form.plain and len(offsets) == 1:
             return offsets, np.array([form.page_bytes])

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import struct
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -13,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from fm2s_stack.errors import StackError, StackTruncated, StackUnreadable, UnsupportedPixels
-from fm2s_stack.stack.reader import cannot_read
+from fm2s_stack.stack.reader import cannot_read, one_line
 
 if TYPE_CHECKING:
     from tifffile import TiffFile, TiffPage
@@ -22,6 +23,8 @@ _PNG_COLOURS = {2: "RGB", 3: "palette", 4: "grey and alpha", 6: "RGBA"}
 # Deflate cannot pack tighter, and JPEG spends two bits on a block of 64: a header that
 # promises more pixels is damaged, and decoding it would take memory for nothing.
 _MAX_RATIO = 1032
+_MAX_TIFF_RATIO = 5000
+_LARGE_PAGE = 64 * 2**20
 
 
 @dataclass(frozen=True)
@@ -48,12 +51,19 @@ def inspect_plane(file: Path, page: int = 0) -> PlaneInfo:
         head = stream.read(32)
         if not head:
             raise StackTruncated(f"{file}: the file is empty (0 bytes); copy it again")
-        if head.startswith(b"\x89PNG"):
-            return _png_info(file, head)
-        if head.startswith(b"\xff\xd8\xff"):
-            return _jpeg_info(file)
-        with _tiff(file) as tif:
-            return _tiff_info(file, tif, _page(file, tif, page))
+        info = _info(file, head, page)
+        if 0 in info.shape:
+            raise StackUnreadable(f"{file}: holds no pixels ({_words(info)}); restore the file")
+        return info
+
+
+def _info(file: Path, head: bytes, page: int) -> PlaneInfo:
+    if head.startswith(b"\x89PNG"):
+        return _png_info(file, head)
+    if head.startswith(b"\xff\xd8\xff"):
+        return _jpeg_info(file)
+    with _tiff(file) as tif:
+        return _tiff_info(file, tif, _page(file, tif, page))
 
 
 def read_planes(file: Path, pages: list[int], expected: PlaneInfo) -> list[NDArray[np.generic]]:
@@ -94,8 +104,9 @@ def _one_line(file: Path) -> Iterator[None]:
     except Exception as error:  # decoders raise their own classes, of no common root
         if isinstance(error, OSError) and error.strerror:  # the system's; decoders give none
             raise cannot_read(file, error) from error
-        text = " ".join(str(error).split())[:200] or type(error).__name__
-        raise StackUnreadable(f"{file}: damaged or not the image it is named ({text})") from error
+        raise StackUnreadable(
+            f"{file}: damaged or not the image it is named ({one_line(error)})"
+        ) from error
 
 
 def _refuse_other(file: Path, found: PlaneInfo, expected: PlaneInfo) -> None:
@@ -183,6 +194,12 @@ def _tiff_info(file: Path, tif: TiffFile, page: TiffPage) -> PlaneInfo:
     if page.axes != "YX" or page.dtype is None:
         raise StackUnreadable(f"{file}: page has the axes {page.axes or 'none'}, expected YX")
     rows, columns = page.shape
+    decoded = math.prod(page.chunked) * math.prod(page.chunks) * page.dtype.itemsize
+    if decoded > _LARGE_PAGE and decoded > _MAX_TIFF_RATIO * tif.filehandle.size:
+        raise StackUnreadable(
+            f"{file}: claims a page of {rows}x{columns} in strips or tiles of {page.chunks}, and "
+            f"has {tif.filehandle.size} bytes; it is damaged"
+        )
     return PlaneInfo("TIFF", (rows, columns), page.dtype.newbyteorder("="), _is_single(tif))
 
 
@@ -195,8 +212,9 @@ def _tiff_plane(file: Path, tif: TiffFile, number: int, expected: PlaneInfo) -> 
     page = _page(file, tif, number)
     _refuse_other(file, _tiff_info(file, tif, page), expected)
     ends = [o + n for o, n in zip(page.dataoffsets, page.databytecounts, strict=False)]
-    # tifffile reads segments without bytes as zeros.
-    if not ends or 0 in page.databytecounts or max(ends) > tif.filehandle.size:
+    # tifffile reads segments without bytes, and those that are not there, as zeros.
+    whole = page.is_contiguous or len(ends) == math.prod(page.chunked)
+    if not ends or not whole or 0 in page.databytecounts or max(ends) > tif.filehandle.size:
         raise StackTruncated(
             f"{file}: page {number + 1} lacks pixels ({tif.filehandle.size} bytes, "
             f"{max(ends, default=0)} expected); restore the file"

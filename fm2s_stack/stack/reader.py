@@ -51,3 +51,17 @@ def cannot_read(path: object, error: OSError) -> StackUnreadable:
         As the system gave it; raise ``from`` it.
     """
     return StackUnreadable(f"{error.filename or path}: cannot be read: {error.strerror or error}")
+
+
+def one_line(error: BaseException, most: int = 200) -> str:
+    """What a library raised, as part of one line: no breaks, nothing unprintable, cut at `most`.
+
+    Parameters
+    ----------
+    error
+        Whatever decoders raise on damaged bytes, which their messages may quote.
+    most
+        Characters.
+    """
+    text = " ".join(str(error).split()) or type(error).__name__
+    return "".join(c if c.isprintable() else "?" for c in text)[:most]

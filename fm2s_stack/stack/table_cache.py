@@ -21,7 +21,7 @@ import numpy as np
 from fm2s_stack.stack.ifd import PageFormat
 from fm2s_stack.stack.page_table import PageTable, scan
 
-_VERSION = 2  # raise when PageTable or what the walk finds changes
+_VERSION = 3  # raise when PageTable or what the walk finds changes
 _FEWEST_PAGES = 100
 _COLUMNS = ("ifds", "starts", "counts", "raw", "format_of", "seconds")
 _DIGEST = 32

@@ -27,7 +27,7 @@ from fm2s_stack.stack.layout import (
 from fm2s_stack.stack.page_table import PageTable, content_digest, shaped_metadata, shaped_pages
 from fm2s_stack.stack.pages import PageSource, dask_from_pages
 from fm2s_stack.stack.plane_reader import PagePlanes
-from fm2s_stack.stack.reader import OpenOptions, Recording, cannot_read
+from fm2s_stack.stack.reader import OpenOptions, Recording, cannot_read, one_line
 from fm2s_stack.stack.table_cache import load_table
 from fm2s_stack.stack.tiff_ome import Load
 from fm2s_stack.stack.tiff_pages import joined
@@ -73,7 +73,7 @@ def open_tiff(paths: Sequence[Path], options: OpenOptions) -> Recording:
     except OSError as error:
         raise cannot_read(paths[0], error) from error
     except Exception as error:  # damaged files fail in every way
-        reason = " ".join(f"{type(error).__name__}: {error}".split())[:300]
+        reason = f"{type(error).__name__}: {one_line(error)}"
         raise StackUnreadable(f"{paths[0]}: cannot be read as TIFF ({reason})") from error
 
 
@@ -83,6 +83,8 @@ def _open(paths: list[Path], options: OpenOptions) -> Recording:
         return _open_ome(paths[0], paths[0].read_text("utf-8"), options, load)
     xml = load(paths[0]).description
     notes: tuple[str, ...] = ()
+    if not ome.is_ome(xml) and paths[0].name.lower().endswith((".ome.tif", ".ome.tiff")):
+        notes = (f"{paths[0]}: is named as OME-TIFF but has no OME-XML: read as pages",)
     if ome.is_ome(xml) and (len(paths) == 1 or tiff_ome.covers(paths, xml, load)):
         try:
             return _open_ome(paths[0], xml, options, load)

@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 
 from fm2s_stack.errors import StackError, StackTruncated, StackUnreadable
 from fm2s_stack.stack.pages import PageSource
-from fm2s_stack.stack.reader import cannot_read
+from fm2s_stack.stack.reader import cannot_read, one_line
 
 if TYPE_CHECKING:
     import tifffile
@@ -111,7 +111,7 @@ class DecodedPages:
         except OSError as error:
             raise cannot_read(self.path, error) from error
         except Exception as error:
-            raise self._undecodable(f"{type(error).__name__}: {error}") from error
+            raise self._undecodable(f"{type(error).__name__}: {one_line(error)}") from error
         return result
 
     def _decoded(self, tiff: tifffile.TiffFile, page: int) -> NDArray[np.generic]:
@@ -122,7 +122,7 @@ class DecodedPages:
             found = tifffile.TiffPage(tiff, index=page)
             pixels: NDArray[np.generic] = found.asarray(maxworkers=1)
         except Exception as error:
-            reason = f"page {page} (from 0): {type(error).__name__}: {error}"
+            reason = f"page {page} (from 0): {type(error).__name__}: {one_line(error)}"
             raise self._undecodable(reason) from error
         # Several strips of one row each, or one row: tifffile drops axes of length one.
         if pixels.size != self.page_shape[0] * self.page_shape[1] or pixels.dtype != self.dtype:
@@ -133,8 +133,7 @@ class DecodedPages:
         return pixels.reshape(self.page_shape)
 
     def _undecodable(self, reason: str) -> StackUnreadable:
-        line = " ".join(reason.split())[:300]
-        return StackUnreadable(f"{self.path}: cannot be decoded: {line}; the file may be damaged")
+        return StackUnreadable(f"{self.path}: cannot be decoded: {reason}; the file may be damaged")
 
 
 @dataclass(frozen=True, eq=False)

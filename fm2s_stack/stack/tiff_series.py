@@ -168,11 +168,12 @@ def pixel_type(form: PageFormat, table: PageTable, path: Path) -> np.dtype:
         raise StackUnreadable(
             f"{path}: a page holds {form.depth} slices (ImageDepth); save one slice a page"
         )
-    claimed = form.page_bytes * len(table.ifds)
-    if form.page_bytes > _LARGE_PAGE and claimed > _MOST_COMPRESSION * table.size:
+    claimed = form.decoded_bytes * len(table.ifds)
+    if form.decoded_bytes > _LARGE_PAGE and claimed > _MOST_COMPRESSION * table.size:
         raise StackUnreadable(
             f"{path}: claims {len(table.ifds)} page(s) of {form.shape[0]}x{form.shape[1]} in "
-            f"{table.size} bytes; the file is damaged"
+            f"strips or tiles of {form.segment_rows}x{form.segment_columns}, and has {table.size} "
+            "bytes; it is damaged"
         )
     size = next(n for n in (1, 2, 4, 8) if 8 * n >= bits)
     return np.dtype(f"{table.order}{kind}{size}")
