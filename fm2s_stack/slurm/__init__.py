@@ -1,0 +1,1 @@
+"""Scripts for a SLURM cluster, as pure text: what to run, and how it is submitted."""
