@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from functools import partial
 
@@ -12,6 +11,7 @@ from numpy.typing import NDArray
 
 from fm2s_stack.engine.devices import DevicePool
 from fm2s_stack.engine.faults import compute_on
+from fm2s_stack.engine.pool import run_in_threads
 from fm2s_stack.fm2s.denoiser import Denoiser
 from fm2s_stack.fm2s.fit import Fitted, fit_network
 from fm2s_stack.fm2s.intensity import IntensityMap
@@ -19,7 +19,8 @@ from fm2s_stack.fm2s.network import COLLAPSED
 from fm2s_stack.fm2s.padding import fill_invalid, valid_pixels
 from fm2s_stack.fm2s.seeds import stream_seed
 from fm2s_stack.image import StackAxis
-from fm2s_stack.progress import Progress, Silent, Stoppable
+from fm2s_stack.kept_fits import KeptFits
+from fm2s_stack.progress import Progress, Pulse, Silent, Stoppable, unheard
 from fm2s_stack.sampling import (
     Sample,
     Window,
@@ -58,12 +59,17 @@ def train_channels(
     along: StackAxis,
     devices: DevicePool,
     progress: Progress,
+    *,
     checkpoints: FitCheckpoints | None = None,
+    kept: KeptFits | None = None,
+    check: Pulse = unheard,
 ) -> tuple[Denoiser, ...]:
     """The denoisers with a network for each channel and window.
 
     Fits run side by side, one a device slot; each has its own random stream, so that the
-    order never shows. Those that were stopped go on from `checkpoints`, to the same bits.
+    order never shows. Those that were stopped go on from `checkpoints`, to the same bits;
+    those that were finished are taken from `kept`. `check` is called a few times a second and
+    raises to stop.
     """
     axis, origin = (0, stack.t_start) if along == "t" else (2, stack.z_start)
     windows = fit_windows(stack.image.shape[axis], fit)
@@ -71,16 +77,20 @@ def train_channels(
     told = Stoppable(progress)
     told.start("fit", len(tasks) * fit.draws, "draws")
 
+    known = kept.load() if kept is not None else {}
+
     def train(task: tuple[int, Window]) -> Fitted:
         c, window = task
-        return _train(stack, channels[c], c, window, fit, along, devices, told, checkpoints)
+        place = (channels[c].channel, window.start)
+        if place in known:
+            told.advance(fit.draws)
+            return known[place]
+        fitted = _train(stack, channels[c], c, window, fit, along, devices, told, checkpoints)
+        if kept is not None:
+            kept.save(place, fitted)
+        return fitted
 
-    with ThreadPoolExecutor(devices.slots, thread_name_prefix="fit") as threads:
-        try:
-            fitted = list(threads.map(train, tasks))
-        except BaseException:  # a failed fit, or an interrupt of the waiting thread
-            told.stop()
-            raise
+    fitted = run_in_threads(train, tasks, devices.slots, told, check)
     told.finish()
     positions = np.array([window.centre + origin for window in windows])
     return tuple(
@@ -117,7 +127,7 @@ def _train(
     seed = stream_seed(fit.seed, *place)
     told = _FurtherDraws(progress)
     pulse = partial(progress.advance, 0)
-    checkpoint = checkpoints and checkpoints.of(*place)
+    checkpoint = None if checkpoints is None else checkpoints.of(*place)
     return compute_on(
         devices,
         lambda device: fit_network(

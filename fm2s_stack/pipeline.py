@@ -2,53 +2,41 @@
 
 from __future__ import annotations
 
-import time
-from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
 
-from fm2s_stack.borrow import borrow, require_axis
-from fm2s_stack.engine.devices import DevicePool, device_kind, find_device, usable_threads
+from fm2s_stack.engine.devices import DevicePool, find_device, usable_threads
 from fm2s_stack.engine.local import run_local
-from fm2s_stack.engine.unit import Job, UnitRecord
-from fm2s_stack.errors import UsageError
+from fm2s_stack.engine.unit import Job
+from fm2s_stack.engine.unit_record import UnitRecord
+from fm2s_stack.errors import StoppedEarly
 from fm2s_stack.fitting import measure_channels, train_channels
 from fm2s_stack.fm2s.denoiser import Denoiser
-from fm2s_stack.fm2s.presets import find_preset
-from fm2s_stack.image import StackAxis
-from fm2s_stack.memory import peak_memory
-from fm2s_stack.plan import Plan
-from fm2s_stack.planning import decide_mode, output_dtype, plan_stack
+from fm2s_stack.holding import held
+from fm2s_stack.plan import Plan, Unit, share_of
+from fm2s_stack.planning import plan_stack
+from fm2s_stack.prepare import open_job
 from fm2s_stack.progress import Progress, Silent
-from fm2s_stack.record import job_attributes, load_denoisers, seal_output, store_fit
+from fm2s_stack.reload import load_denoisers
+from fm2s_stack.sealing import bad_frames, done_units, finish, is_done, progress_text
 from fm2s_stack.settings import FitSettings, RunSettings, WriteSettings
+from fm2s_stack.stack.bad_frames import bad_frame_lines
 from fm2s_stack.stack.base import Stack
-from fm2s_stack.store.omezarr import OutputLayout
-from fm2s_stack.target import Target, find_target
+from fm2s_stack.standing import require_same_terms, standing, tidy
+from fm2s_stack.stopping import Stop
+from fm2s_stack.summary import Clock, Summary, finished_summary, summary_of
+from fm2s_stack.wanted import Wanted, settings_of, settle
 
-__all__ = ["Summary", "denoise_stack", "fit_stack", "load_denoisers", "plan_stack"]
-
-
-@dataclass(frozen=True)
-class Summary:
-    """What a run did and cost."""
-
-    output: str  #: what was written
-    source: str  #: what was read
-    axes: str  #: axes of the output
-    shape: tuple[int, ...]  #: lengths along them
-    dtype: str  #: pixel type of the output
-    planes: int  #: planes denoised
-    units: int  #: units they were cut into
-    device: str  #: where it was computed
-    fit_seconds: float  #: training
-    apply_seconds: float  #: reading, denoising and writing
-    total_seconds: float  #: from the plan to the end
-    planes_per_second: float  #: of the apply step, disk to disk
-    loss: tuple[float, ...]  #: last training loss of each network, channel by channel
-    clipped: int  #: pixels clipped to the range of the output's dtype
-    projected_bytes: int  #: peak memory that was projected
-    peak_bytes: int | None  #: peak resident memory of the process, where it can be told
+__all__ = [
+    "Summary",
+    "denoise_stack",
+    "fit_stack",
+    "load_denoisers",
+    "plan_stack",
+    "prepare_stack",
+]
 
 
 def denoise_stack(
@@ -61,8 +49,12 @@ def denoise_stack(
     fit_from: str | Path | None = None,
     command: Sequence[str] = (),
     progress: Progress | None = None,
+    stop: Stop | None = None,
 ) -> Summary:
     """Denoise a stack into an OME-Zarr, a TIFF or a PNG, by the output's suffix.
+
+    What an earlier call with the same input and settings left unfinished is continued, and
+    what it finished is left as it is.
 
     Parameters
     ----------
@@ -80,6 +72,8 @@ def denoise_stack(
         The command line, for the provenance.
     progress
         Told what happens; None: silent.
+    stop
+        Through which another thread or a signal ends the run early.
 
     Returns
     -------
@@ -88,39 +82,55 @@ def denoise_stack(
 
     Raises
     ------
+    StoppedEarly
+        If `stop` asked for it; the same call continues.
     Fm2sError
         One of `fm2s_stack.errors`. An output that was begun says ``incomplete``.
     """
-    started, told = time.perf_counter(), progress or Silent()
-    borrowed = None if fit_from is None else borrow(stack, fit_from)
-    settings = _settings(stack, fit, borrowed)
-    target = find_target(output, overwrite=write.overwrite)
-    image = stack.image.with_dtype(output_dtype(stack, write))
-    target.check(stack.path, image)
-    devices = DevicePool(find_device(run.device), usable_threads(run.threads))
-    plan = plan_stack(stack, settings, write=write, run=run, trained=borrowed is not None)
-    plan.require_memory()
-    _tell(stack, plan, devices, told)
-    if borrowed is None or fit_from is None:
-        denoisers = _fit(stack, settings, plan.along, devices, told)
-    else:
-        require_axis(borrowed, fit_from, plan.along)
-        denoisers = tuple(replace(denoiser, nan=settings.nan) for denoiser in borrowed)
-    fitted = time.perf_counter()
+    wanted = settle(stack, output, fit, write, run, fit_from, command)
+    told, stop = progress or Silent(), stop or Stop()
+    if done := _finished(wanted, told, stop):
+        return done
+    clock, devices = Clock(), _devices(run)
+    with _held(wanted, stop, told) as check:
+        job, plan = open_job(wanted, devices, told, check)
+        clock.lap("fit")
+        before = done_units(job.layout.path)
+        records = _run(job, plan, before, run, devices, told, check)
+        clock.lap("apply")
+        if run.units is None:
+            finish(wanted.target, check)
+    for line in bad_frame_lines(stack, bad_frames(records)):
+        told.note(line)
+    return summary_of(wanted, plan, devices.device, job.denoisers, records, len(before), clock)
 
-    layout = OutputLayout(str(target.zarr), image, plan.levels, write.ome_zarr)
-    job = Job(stack, layout, plan.along, settings, denoisers)
-    target.clear()
-    layout.create(job_attributes(job, write, run, command, fit_from))
-    store_fit(job, plan)
-    told.start(*_step(job, plan, devices))
-    records = run_local(job, plan, devices, told)
-    told.finish()
-    applied = time.perf_counter()
-    timings = {"fit": fitted - started, "apply": applied - fitted}
-    seal_output(job, records, timings, devices.device)
-    target.export()
-    return _summary(job, plan, target, devices, records, (started, fitted, applied))
+
+def prepare_stack(
+    stack: Stack,
+    output: str | Path,
+    fit: FitSettings | str | None = None,
+    *,
+    write: WriteSettings = WriteSettings(),  # noqa: B008 - frozen
+    run: RunSettings = RunSettings(),  # noqa: B008 - frozen
+    fit_from: str | Path | None = None,
+    command: Sequence[str] = (),
+    progress: Progress | None = None,
+    stop: Stop | None = None,
+) -> int:
+    """Plan, fit and freeze: all that comes before the units. Parameters as `denoise_stack`.
+
+    Returns
+    -------
+    int
+        Units that are still to do.
+    """
+    wanted = settle(stack, output, fit, write, run, fit_from, command)
+    told, stop = progress or Silent(), stop or Stop()
+    if _finished(wanted, told, stop):
+        return 0
+    with _held(wanted, stop, told) as check:
+        _, plan = open_job(wanted, _devices(run), told, check)
+        return len(plan.units) - len(done_units(wanted.target.zarr))
 
 
 def fit_stack(
@@ -149,87 +159,75 @@ def fit_stack(
     Fm2sError
         If settings, device or pixels cannot be used.
     """
-    settings = _settings(stack, fit, None)
+    settings = settings_of(stack, fit, None)
     if settings.mode == "frame":
         settings = replace(settings, mode="stack")
-    devices = DevicePool(find_device(run.device), usable_threads(run.threads))
     along = run.along or stack.image.default_along()
-    return _fit(stack, settings, along, devices, progress or Silent())
+    told = progress or Silent()
+    channels = measure_channels(stack, settings, told)
+    return train_channels(stack, channels, settings, along, _devices(run), told)
 
 
-def _settings(
-    stack: Stack, fit: FitSettings | str | None, borrowed: tuple[Denoiser, ...] | None
-) -> FitSettings:
-    if isinstance(fit, str):
-        fit = FitSettings(find_preset(fit))
-    if borrowed is not None:
-        nan = fit.nan if fit is not None else borrowed[0].nan
-        return FitSettings(borrowed[0].preset, mode="stack", nan=nan)
-    if fit is None:
-        raise UsageError("no preset: give one, or networks of another output to use")
-    return decide_mode(stack, fit)
+def _devices(run: RunSettings) -> DevicePool:
+    return DevicePool(find_device(run.device), usable_threads(run.threads))
 
 
-def _fit(
-    stack: Stack,
-    fit: FitSettings,
-    along: StackAxis,
-    devices: DevicePool,
-    progress: Progress,
-) -> tuple[Denoiser, ...]:
-    channels = measure_channels(stack, fit)
-    if fit.mode == "frame":
-        return channels
-    return train_channels(stack, channels, fit, along, devices, progress)
+def _finished(wanted: Wanted, told: Progress, stop: Stop) -> Summary | None:
+    """The summary of an output that is finished, or lacks its export only.
+
+    What differs in it from what is wanted is an error.
+    """
+    if wanted.target.overwrite:
+        return None
+    found = standing(wanted.target)
+    require_same_terms(wanted.target, found, wanted.terms)
+    if found.state == "sealed" and wanted.run.units is None:
+        with _held(wanted, stop, told) as check:
+            finish(wanted.target, check)
+    elif found.state != "finished":
+        return None
+    tidy(wanted.target)
+    told.note(f"{wanted.target.path} is complete: nothing is left to do")
+    return finished_summary(wanted, found.told)
 
 
-def _step(job: Job, plan: Plan, devices: DevicePool) -> tuple[str, int, str]:
-    """Name, amount and kind of the work that the units are."""
-    first = plan.units[0]
-    *_, rows, columns = plan.levels[0].shape
-    tiles = -(-rows // first.y[1]) * -(-columns // first.x[1])  # of one plane
-    name = "fit and denoise" if job.fit.mode == "frame" else "denoise"
-    unit = "planes" if tiles == 1 else "tiles of planes"
-    return f"{name} on {devices.device}", job.stack.image.planes * tiles, unit
-
-
-def _tell(stack: Stack, plan: Plan, devices: DevicePool, progress: Progress) -> None:
-    for note in stack.notes:
-        progress.note(note)
-    image, count = stack.image, len(plan.units)
-    sizes = " x ".join(map(str, image.real_shape))
-    progress.note(
-        f"{stack.format}, {image.axes} {sizes} {image.dtype}: {count} unit{'s' * (count > 1)} "
-        f"on {devices.device}, {plan.projected_bytes / 1e9:.2f} GB of memory at most"
-    )
-
-
-def _summary(
+def _run(
     job: Job,
     plan: Plan,
-    target: Target,
+    before: Mapping[int, UnitRecord],
+    run: RunSettings,
     devices: DevicePool,
-    records: Sequence[UnitRecord],
-    times: tuple[float, float, float],
-) -> Summary:
-    started, fitted, applied = times
-    image = job.layout.image
-    loss = [f for denoiser in job.denoisers for f in denoiser.loss]
-    return Summary(
-        output=str(target.path),
-        source=job.stack.path,
-        axes=image.axes,
-        shape=image.real_shape,
-        dtype=image.dtype.name,
-        planes=image.planes,
-        units=len(plan.units),
-        device=device_kind(devices.device),
-        fit_seconds=round(fitted - started, 3),
-        apply_seconds=round(applied - fitted, 3),
-        total_seconds=round(time.perf_counter() - started, 3),
-        planes_per_second=round(image.planes / (applied - fitted), 2),
-        loss=tuple(loss or (f for record in records for f in record.loss)),
-        clipped=sum(record.clipped for record in records),
-        projected_bytes=plan.projected_bytes,
-        peak_bytes=peak_memory(),
-    )
+    told: Progress,
+    check: Callable[[], None],
+) -> list[UnitRecord]:
+    """Run the units that are not done; records of all that are, of this and earlier runs."""
+    mine = share_of(plan.units, run.units or (1, 1))
+    left = [unit for unit in mine if not is_done(unit, before)]
+    if before:
+        told.note(f"continues: {len(before)} of {len(plan.units)} units are done")
+    if not left:
+        return list(before.values())
+    told.start(*_step(job, left, devices))
+    records = run_local(job, left, plan.workers, devices, told, check)
+    told.finish()
+    return list({**before, **{record.index: record for record in records}}.values())
+
+
+@contextmanager
+def _held(wanted: Wanted, stop: Stop, told: Progress) -> Iterator[Callable[[], None]]:
+    """Hold the output; an early stop tells how far it came and what to do."""
+    try:
+        with held(wanted.folder, stop, told.note, wanted.run.units) as check:
+            yield check
+    except StoppedEarly as stopped:
+        far = progress_text(wanted.target)
+        raise StoppedEarly(f"{stopped}; {far}run the same command again to continue") from None
+
+
+def _step(job: Job, left: Sequence[Unit], devices: DevicePool) -> tuple[str, int, str]:
+    """Name, amount and kind of the work that the units are."""
+    *_, rows, columns = job.layout.image.shape
+    is_tiled = (left[0].y[1] - left[0].y[0], left[0].x[1] - left[0].x[0]) != (rows, columns)
+    name = "fit and denoise" if job.fit.mode == "frame" else "denoise"
+    planes = sum(unit.shape[0] * unit.shape[2] for unit in left)
+    return f"{name} on {devices.device}", planes, "tiles of planes" if is_tiled else "planes"

@@ -55,6 +55,15 @@ class Level:
 
 
 @dataclass(frozen=True)
+class Cut:
+    """One way to cut a stack into units."""
+
+    depth: int  #: planes along the stack
+    rows: int  #: of a tile, or of the plane
+    columns: int  #: of a tile, or of the plane
+
+
+@dataclass(frozen=True)
 class Request:
     """What a plan is made from."""
 
@@ -72,6 +81,7 @@ class Request:
     whole_planes: bool = False  #: never cut a plane
     fit_bytes: int = 0  #: what training holds in memory before the units run
     unit_fit_bytes: int = 0  #: what training inside a unit holds, where each plane is fitted
+    cut: Cut | None = None  #: how an output that is continued was cut; None: as found best
 
 
 @dataclass(frozen=True)
@@ -79,6 +89,7 @@ class Plan:
     """Units, levels and projected memory. Printable even where it cannot run."""
 
     along: StackAxis  #: the stack axis
+    cut: Cut  #: how the units were cut
     units: tuple[Unit, ...]  #: in the order they are started
     levels: tuple[Level, ...]  #: full resolution first
     workers: int  #: units in flight at most
@@ -100,22 +111,23 @@ class Plan:
             )
 
 
-@dataclass(frozen=True)
-class _Cut:
-    """One way to cut a stack: unit depth along the stack, rows and columns."""
+def share_of(units: tuple[Unit, ...], part: tuple[int, int]) -> tuple[Unit, ...]:
+    """Share i of n of the units, i from 1: runs of neighbours, as equal as can be.
 
-    depth: int
-    rows: int
-    columns: int
+    The shares of all i are disjoint and together all units.
+    """
+    i, n = part
+    return units[(i - 1) * len(units) // n : i * len(units) // n]
 
 
 def make_plan(request: Request) -> Plan:
     """Cut a stack into units that own whole shards and fit in the allowed memory.
 
     The first way that fits is taken, from comfortable to small: fewer planes a unit, then
-    tiles, then fewer units in flight. Where none fits the smallest is returned.
+    tiles, then fewer units in flight. Where none fits the smallest is returned. An output
+    that is continued keeps its cut.
     """
-    cuts = list(_cuts(request))
+    cuts = list(_cuts(request)) if request.cut is None else [request.cut]
     roomy = [cut for cut in cuts if cut.depth >= min(CHUNK[0], cuts[0].depth)]
     for workers in range(request.workers, 0, -1):
         for cut in roomy if workers > 1 else cuts:
@@ -125,7 +137,7 @@ def make_plan(request: Request) -> Plan:
     return _plan(request, cuts[-1], 1)
 
 
-def _plan(request: Request, cut: _Cut, workers: int) -> Plan:
+def _plan(request: Request, cut: Cut, workers: int) -> Plan:
     levels = tuple(_levels(request, cut))
     units = tuple(_units(request, cut))
     workers = min(workers, len(units))
@@ -133,6 +145,7 @@ def _plan(request: Request, cut: _Cut, workers: int) -> Plan:
     unit_bytes = model.unit(cut.depth, cut.rows, cut.columns) + request.unit_fit_bytes
     return Plan(
         along=request.along,
+        cut=cut,
         units=units,
         levels=levels,
         workers=workers,
@@ -142,10 +155,10 @@ def _plan(request: Request, cut: _Cut, workers: int) -> Plan:
     )
 
 
-def _cuts(request: Request) -> Iterator[_Cut]:
+def _cuts(request: Request) -> Iterator[Cut]:
     """Ways to cut, from comfortable to small."""
     *_, rows, columns = request.shape
-    whole = [_Cut(depth, rows, columns) for depth in _depths(request)]
+    whole = [Cut(depth, rows, columns) for depth in _depths(request)]
     cuts = whole if request.whole_planes else [*whole, *_tiled(request, whole)]
     comfortable = [
         cut
@@ -155,7 +168,7 @@ def _cuts(request: Request) -> Iterator[_Cut]:
     yield from comfortable or [cuts[-1]]
 
 
-def _tiled(request: Request, whole: list[_Cut]) -> Iterator[_Cut]:
+def _tiled(request: Request, whole: list[Cut]) -> Iterator[Cut]:
     *_, rows, columns = request.shape
     step = math.lcm(GRID, *(request.chunks or CHUNK)[1:])
     for side in TILES:
@@ -163,7 +176,7 @@ def _tiled(request: Request, whole: list[_Cut]) -> Iterator[_Cut]:
         if tile < max(rows, columns):
             shallow = [cut.depth for cut in whole if cut.depth <= CHUNK[0]] or [whole[-1].depth]
             for depth in shallow:
-                yield _Cut(depth, min(tile, rows), min(tile, columns))
+                yield Cut(depth, min(tile, rows), min(tile, columns))
 
 
 def _depths(request: Request) -> list[int]:
@@ -178,7 +191,7 @@ def _depths(request: Request) -> list[int]:
     return [most, *fitting] if length <= request.most_planes and most not in fitting else fitting
 
 
-def _units(request: Request, cut: _Cut) -> Iterator[Unit]:
+def _units(request: Request, cut: Cut) -> Iterator[Unit]:
     frames, channels, slices, rows, columns = request.shape
     t_run, z_run = (cut.depth, 1) if request.along == "t" else (1, cut.depth)
     boxes = (
@@ -198,7 +211,7 @@ def _runs(length: int, step: int) -> Iterator[tuple[int, int]]:
         yield start, min(start + step, length)
 
 
-def _levels(request: Request, cut: _Cut) -> Iterator[Level]:
+def _levels(request: Request, cut: Cut) -> Iterator[Level]:
     factor, previous = (1, 1, 1, 1, 1), None
     for power in range(32):
         level = _level(request, cut, factor)
@@ -210,7 +223,7 @@ def _levels(request: Request, cut: _Cut) -> Iterator[Level]:
             return
 
 
-def _halved(request: Request, cut: _Cut, wanted: int) -> Shape5:
+def _halved(request: Request, cut: Cut, wanted: int) -> Shape5:
     """Factors of the level at which y and x are divided by `wanted`."""
     if request.pyramid == "yx" or request.along != "z":
         return (1, 1, 1, wanted, wanted)
@@ -221,7 +234,7 @@ def _halved(request: Request, cut: _Cut, wanted: int) -> Shape5:
     return (1, 1, z_factor, wanted, wanted)
 
 
-def _level(request: Request, cut: _Cut, factor: Shape5) -> Level:
+def _level(request: Request, cut: Cut, factor: Shape5) -> Level:
     shape = _divided(request.shape, factor)
     t_run, z_run = (cut.depth, 1) if request.along == "t" else (1, cut.depth)
     share = _divided((t_run, 1, z_run, cut.rows, cut.columns), factor)

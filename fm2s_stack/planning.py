@@ -10,7 +10,7 @@ from fm2s_stack.engine.devices import usable_threads
 from fm2s_stack.errors import UsageError
 from fm2s_stack.image import Shape5, StackAxis
 from fm2s_stack.memory import allowed_memory
-from fm2s_stack.plan import SHARD_PLANES, Plan, Request, make_plan
+from fm2s_stack.plan import SHARD_PLANES, Cut, Plan, Request, make_plan
 from fm2s_stack.settings import FitSettings, RunSettings, WriteSettings
 from fm2s_stack.stack.base import Stack
 
@@ -31,6 +31,7 @@ def plan_stack(
     write: WriteSettings = WriteSettings(),  # noqa: B008 - frozen
     run: RunSettings = RunSettings(),  # noqa: B008 - frozen
     trained: bool = False,
+    cut: Cut | None = None,
 ) -> Plan:
     """The units, shards and projected memory of a run, without running anything.
 
@@ -42,6 +43,8 @@ def plan_stack(
         As for a run.
     trained
         Whether the networks are there already, so that training takes no memory.
+    cut
+        How the output that is continued was cut; None: a new one.
 
     Raises
     ------
@@ -49,7 +52,7 @@ def plan_stack(
         If settings contradict each other or the stack.
     """
     fit = decide_mode(stack, fit)
-    along = _along(stack, run, write)
+    along = stack_axis(stack, run, write)
     slots = usable_threads(run.threads) if run.device in ("cpu", "auto") else 1
     per_frame, shape = fit.mode == "frame", stack.image.shape
     whole_fit = shape[3] * shape[4] * WHOLE_BYTES_PER_PIXEL if fit.crop is None else 0
@@ -71,6 +74,7 @@ def plan_stack(
             if per_frame or trained
             else fit_bytes(shape, fit, slots, _block_bytes(stack)),
             unit_fit_bytes=whole_fit if per_frame else 0,
+            cut=cut,
         )
     )
 
@@ -117,7 +121,14 @@ def affordable_planes(pixels: int, most: int) -> int:
     return max(1, min(most, FIT_PIXELS // pixels))
 
 
-def _along(stack: Stack, run: RunSettings, write: WriteSettings) -> StackAxis:
+def stack_axis(stack: Stack, run: RunSettings, write: WriteSettings) -> StackAxis:
+    """The axis along which units are cut and windows lie.
+
+    Raises
+    ------
+    UsageError
+        If the settings contradict each other.
+    """
     along = run.along or stack.image.default_along()
     if write.pyramid == "zyx" and along == "t" and stack.image.shape[2] > 1:
         if run.along == "t":

@@ -69,3 +69,4 @@ class RunSettings:
     device: str = "auto"  #: ``auto``, ``cpu``, ``cuda`` or ``cuda:N``
     memory: int | None = None  #: bytes the process may use; None: what the machine allows
     threads: int | None = None  #: units computed at a time on the CPU; None: the affinity
+    units: tuple[int, int] | None = None  #: share i of n of the units, i from 1; None: all

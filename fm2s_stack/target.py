@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import glob
 import os
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
@@ -11,7 +12,7 @@ from typing import Literal
 from fm2s_stack.errors import OutputError, OutputExists, StackError, UsageError
 from fm2s_stack.image import Image
 from fm2s_stack.stack.inputs import find_inputs
-from fm2s_stack.store.attributes import clear_output, output_status, require_clearable
+from fm2s_stack.store.attributes import clear_output, require_clearable
 from fm2s_stack.store.export import check_png, export_png, export_tiff
 
 _KINDS: dict[str, Literal["zarr", "tiff", "png"]] = {
@@ -43,7 +44,7 @@ class Target:
         Raises
         ------
         OutputExists
-            If something stands there and overwriting was not asked for.
+            If something that `--overwrite` would not remove stands there.
         UsageError
             If it is the input itself, or one lies in the other.
         OutputError
@@ -53,26 +54,26 @@ class Target:
         _refuse_part_of_input(self.path, source)
         if self.kind == "png":
             check_png(image, self.path)
-        if self.kind != "zarr" and (self.path.is_dir() or not self.overwrite):
-            _require_absent(self.path)
+        if self.kind != "zarr" and self.path.is_dir():
+            raise OutputExists(f"{self.path} is a folder: give another name")
         _require_folder(self.path)
         if self.overwrite:
             require_clearable(self.zarr)
-        else:
-            _require_free(self.zarr)
 
-    def clear(self) -> None:
-        """Make room for the OME-Zarr, as far as overwriting was asked for."""
-        if self.overwrite or output_status(self.zarr) == "empty":
+    def export(self, check: Callable[[], None] | None = None) -> None:
+        """Write the TIFF or PNG from the sealed OME-Zarr, and remove that.
+
+        Parameters
+        ----------
+        check
+            Called every second or so; raises to stop.
+        """
+        if self.kind == "tiff":
+            export_tiff(self.zarr, self.path, overwrite=self.overwrite, check=check)
+        elif self.kind == "png":
+            export_png(self.zarr, self.path, overwrite=self.overwrite)
+        if self.kind != "zarr":
             clear_output(self.zarr)
-
-    def export(self) -> None:
-        """Write the TIFF or PNG from the sealed OME-Zarr, and remove that."""
-        if self.kind == "zarr":
-            return
-        export = export_tiff if self.kind == "tiff" else export_png
-        export(self.zarr, self.path, overwrite=self.overwrite)
-        clear_output(self.zarr)
 
 
 def find_target(path: str | Path, *, overwrite: bool) -> Target:
@@ -99,25 +100,6 @@ def _require_folder(path: Path) -> None:
     by_effective_user = os.access in os.supports_effective_ids
     if not os.access(folder, os.W_OK | os.X_OK, effective_ids=by_effective_user):
         raise OutputError(f"{path}: the folder {folder} cannot be written; check permissions")
-
-
-def _require_absent(path: Path) -> None:
-    if path.exists() or path.is_symlink():
-        raise OutputExists(f"{path} exists: give another name, or --overwrite to replace a file")
-
-
-def _require_free(path: Path) -> None:
-    status = output_status(path)
-    if status == "complete":
-        raise OutputExists(f"{path} is complete: give another name, or --overwrite to replace it")
-    if status == "incomplete":
-        raise OutputExists(
-            f"{path} was left incomplete by an earlier run: --overwrite starts it anew"
-        )
-    if status == "foreign":
-        raise OutputExists(
-            f"{path} is not an output of fm2s-stack: give another name, or remove it yourself"
-        )
 
 
 def _refuse_input(target: Path, source: Path) -> None:

@@ -10,11 +10,13 @@ from importlib import import_module
 import click
 
 from fm2s_stack import __version__
-from fm2s_stack.errors import Fm2sError, UsageError
+from fm2s_stack.cli.signals import STOPPED_EARLY
+from fm2s_stack.errors import Fm2sError, StoppedEarly, UsageError
 
 COMMANDS = {
     "denoise": "Denoise a recording into an OME-Zarr, TIFF or PNG.",
     "info": "Describe an input or output, and what a run would cost.",
+    "seal": "Complete an output whose units were done in shares.",
     "presets": "List the published noise presets.",
     "simulate": "Make a two-photon calcium movie with its truth.",
 }
@@ -70,7 +72,11 @@ def main(arguments: Sequence[str] | None = None) -> None:
     except click.ClickException as error:
         _fail(error.format_message(), error.exit_code)
     except (click.Abort, KeyboardInterrupt):
-        _fail("interrupted; if an output was begun, it says incomplete", 1)
+        _fail("interrupted", 1)
+    except StoppedEarly as error:
+        text = " ".join(str(error).split())
+        click.echo(text[:1].upper() + text[1:], err=True)
+        sys.exit(STOPPED_EARLY)
     except UsageError as error:
         _fail(str(error), 2)
     except Fm2sError as error:

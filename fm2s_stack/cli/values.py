@@ -80,3 +80,42 @@ class Crop(click.ParamType):
         if not str(value).isdecimal() or int(str(value)) < 16:
             self.fail(f"{value!r} is neither full nor a side of 16 pixels or more", param, ctx)
         return int(str(value))
+
+
+class Share(click.ParamType):
+    """``i/n``: share i of n, from 1."""
+
+    name = "i/n"
+
+    def convert(
+        self, value: object, param: click.Parameter | None, ctx: click.Context | None
+    ) -> tuple[int, int]:
+        """The two numbers."""
+        if isinstance(value, tuple):
+            return value
+        match = re.fullmatch(r"(\d{1,9})/(\d{1,9})", str(value))
+        share, count = (int(match[1]), int(match[2])) if match else (0, 0)
+        if not 1 <= share <= count:
+            self.fail(f"{value!r} is not a share i/n with i from 1 to n, such as 3/16", param, ctx)
+        return share, count
+
+
+class Duration(click.ParamType):
+    """A time such as ``3h50m``, ``90s`` or ``1d``."""
+
+    name = "time"
+
+    def convert(
+        self, value: object, param: click.Parameter | None, ctx: click.Context | None
+    ) -> float:
+        """Seconds."""
+        if isinstance(value, int | float):
+            return float(value)
+        match = re.fullmatch(
+            r"(?:(\d+)d)?(?:(\d+)h)?(?:(\d+)m)?(?:(\d+(?:\.\d+)?)s)?", str(value).strip()
+        )
+        parts = [float(part or 0) for part in match.groups()] if match else []
+        seconds = sum(n * s for n, s in zip(parts, (86400, 3600, 60, 1), strict=False))
+        if not seconds:
+            self.fail(f"{value!r} is not a time, such as 3h50m, 90s or 1d", param, ctx)
+        return seconds

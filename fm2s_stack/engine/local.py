@@ -1,48 +1,55 @@
-"""Running a plan in this process: a few threads, so that reading, computing and writing overlap."""
+"""Running units in this process: a few threads, so that reading, computing, writing overlap."""
 
 from __future__ import annotations
 
-from concurrent.futures import FIRST_EXCEPTION, Future, ThreadPoolExecutor, wait
+from collections.abc import Callable, Sequence
 
 from fm2s_stack.engine.devices import DevicePool
-from fm2s_stack.engine.unit import Job, UnitRecord, run_unit
-from fm2s_stack.plan import Plan
+from fm2s_stack.engine.pool import run_in_threads
+from fm2s_stack.engine.unit import Job, run_unit
+from fm2s_stack.engine.unit_record import UnitRecord
+from fm2s_stack.plan import Unit
 from fm2s_stack.progress import Progress, Stoppable
 
 
 def run_local(
-    job: Job, plan: Plan, devices: DevicePool, progress: Progress
-) -> tuple[UnitRecord, ...]:
-    """Run every unit of a plan; at most ``plan.workers`` are in flight.
+    job: Job,
+    units: Sequence[Unit],
+    workers: int,
+    devices: DevicePool,
+    progress: Progress,
+    check: Callable[[], None],
+) -> list[UnitRecord]:
+    """Run units; at most `workers` are in flight.
+
+    Parameters
+    ----------
+    job, units
+        What to do, in the order they are begun.
+    workers
+        Units in flight at a time.
+    devices
+        Where to compute.
+    progress
+        Told of every plane.
+    check
+        Called a few times a second; raises to stop the run.
 
     Returns
     -------
-    tuple of UnitRecord
-        One a unit, in the order of the plan.
+    list of UnitRecord
+        One a unit, in the order given.
 
     Raises
     ------
     Fm2sError
-        The first error of a unit; units not started are left, those in flight are stopped.
+        The first error of a unit; units not started are left.
+    StoppedEarly
+        Of `check`, when those in flight have ended or been abandoned.
     """
     told = Stoppable(progress)
-    with ThreadPoolExecutor(plan.workers, thread_name_prefix="unit") as threads:
-        futures = [threads.submit(run_unit, job, unit, devices, told) for unit in plan.units]
-        try:
-            wait(futures, return_when=FIRST_EXCEPTION)
-            failed = [f for f in futures if f.done() and f.exception()]
-        except BaseException:  # an interrupt of the waiting thread
-            _abandon(futures, told)
-            raise
-        if failed:
-            _abandon(futures, told)
-    if failed:
-        raise failed[0].exception() or AssertionError("a failed unit has an error")
-    return tuple(future.result() for future in futures)
 
+    def run(unit: Unit) -> UnitRecord:
+        return run_unit(job, unit, devices, told)
 
-def _abandon(futures: list[Future[UnitRecord]], told: Stoppable) -> None:
-    """Start no further unit, and stop those in flight at their next plane."""
-    told.stop()
-    for future in futures:
-        future.cancel()
+    return run_in_threads(run, units, workers, told, check)

@@ -4,23 +4,34 @@ from __future__ import annotations
 
 import time
 from collections.abc import Iterator
+from contextlib import suppress
 from dataclasses import dataclass
-from itertools import pairwise
+from functools import partial
+from itertools import pairwise, product
+from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
 
 from fm2s_stack.engine.devices import DevicePool, device_kind
+from fm2s_stack.engine.faults import compute_on
+from fm2s_stack.engine.unit_record import UnitRecord
+from fm2s_stack.fm2s.checkpoint import Checkpoint
 from fm2s_stack.fm2s.denoiser import Denoised, Denoiser
-from fm2s_stack.fm2s.fit import EachDraw, Fitted, fit_network
+from fm2s_stack.fm2s.fit import Fitted, fit_network
 from fm2s_stack.fm2s.padding import fill_invalid, valid_pixels
 from fm2s_stack.fm2s.seeds import stream_seed
 from fm2s_stack.image import StackAxis
 from fm2s_stack.plan import Unit
-from fm2s_stack.progress import Progress
+from fm2s_stack.progress import Progress, Pulse, unheard
 from fm2s_stack.settings import FitSettings
+from fm2s_stack.stack.bad_frames import BadFrame, read_box
 from fm2s_stack.stack.base import Stack
 from fm2s_stack.stack.finite import require_finite
+from fm2s_stack.stack.reading import Box
+from fm2s_stack.store.checkpoints import FitCheckpoints
+from fm2s_stack.store.integrity import flush_files
+from fm2s_stack.store.journal import Journal
 from fm2s_stack.store.omezarr import OutputLayout
 from fm2s_stack.store.weights import write_weights
 
@@ -37,31 +48,16 @@ class Job:
     along: StackAxis  #: the stack axis
     fit: FitSettings  #: with the mode decided
     denoisers: tuple[Denoiser, ...]  #: one a channel; without networks in mode ``frame``
-
-
-@dataclass(frozen=True)
-class UnitRecord:
-    """What became of a unit."""
-
-    index: int  #: of the unit
-    t: tuple[int, int]  #: frames of the output
-    c: int  #: channel of the output
-    z: tuple[int, int]  #: slices of the output
-    y: tuple[int, int]  #: rows
-    x: tuple[int, int]  #: columns
-    device: str  #: kind of device: ``cpu`` or ``cuda``
-    seconds: float  #: from the first read to the last write
-    clipped: int  #: pixels clipped to the range of the output's dtype
-    display: tuple[float, float]  #: grey levels that hold nearly all pixels
-    loss: tuple[float, ...] = ()  #: of each plane's network, in mode ``frame``
+    journal: Journal  #: where finished units are recorded
 
 
 def run_unit(job: Job, unit: Unit, devices: DevicePool, progress: Progress) -> UnitRecord:
-    """Read a unit's planes, denoise them on a leased device, and write its files.
+    """Read a unit's planes, denoise them on a leased device, write its files, journal it.
 
     The lease covers the computing only, so that several units in flight overlap reading,
     computing and writing. In mode ``frame`` the networks are trained here too, and stored
-    with the unit.
+    with the unit. Cut at any instant, the unit is either journaled, its files whole and on
+    the disk, or to be done again.
 
     Raises
     ------
@@ -73,28 +69,36 @@ def run_unit(job: Job, unit: Unit, devices: DevicePool, progress: Progress) -> U
     started = time.perf_counter()
     output = np.empty(unit.shape, job.layout.image.dtype)
     clipped, fitted = 0, []
+    bad: list[BadFrame] = []
     for run in block_runs(job, unit):
-        planes, core = _read(job, run)
-        with devices.lease() as device:
-            if job.fit.mode == "frame":
-                result, networks = _fit_and_denoise(job, run, planes, device, progress)
-                fitted += networks
-            else:
-                result = _denoise(job, run, planes, core, device)
-                progress.advance(len(planes))
+        planes, core, made_up = _read(job, run)
+        bad += made_up
+        if job.fit.mode == "frame":
+            result, networks = _fit_and_denoise(job, run, planes, devices, progress)
+            fitted += networks
+        else:
+            result = _denoise(job, run, planes, core, devices, progress)
+            progress.advance(len(planes))
         output[_inside(unit, run)] = result.planes.reshape(run.shape)
         clipped += result.clipped
-    job.layout.write(unit, output)
+    keys = job.layout.write(unit, output)
     if fitted:
-        _store_networks(job, unit, fitted)
-    return UnitRecord(
+        keys += _store_networks(job, unit, fitted)
+    files = flush_files(job.layout.path, keys)
+    record = UnitRecord(
         index=unit.index, t=unit.t, c=unit.c, z=unit.z, y=unit.y, x=unit.x,
         device=device_kind(devices.device),
         seconds=round(time.perf_counter() - started, 3),
         clipped=clipped,
         display=_display(output),
         loss=tuple(network.loss for network in fitted),
+        bad=tuple(bad),
+        files=files,
     )  # fmt: skip
+    job.journal.append("unit", record.row())
+    if fitted:
+        _forget_checkpoints(job, unit)
+    return record
 
 
 def block_runs(job: Job, unit: Unit) -> Iterator[Unit]:
@@ -108,18 +112,20 @@ def block_runs(job: Job, unit: Unit) -> Iterator[Unit]:
         yield Unit(unit.index, t, unit.c, z, unit.y, unit.x)
 
 
-def _read(job: Job, run: Unit) -> tuple[NDArray[np.generic], tuple[tuple[int, int], ...]]:
-    """Planes (n, y, x) with the halo, and where the run's own rows and columns are in them."""
+def _read(
+    job: Job, run: Unit
+) -> tuple[NDArray[np.generic], tuple[tuple[int, int], ...], tuple[BadFrame, ...]]:
+    """Planes (n, y, x) with the halo; the run's own rows and columns in them; made-up ones."""
     halo = job.denoisers[run.c].halo
     *_, rows, columns = job.stack.array.shape
     y = (max(run.y[0] - halo, 0), min(run.y[1] + halo, rows))
     x = (max(run.x[0] - halo, 0), min(run.x[1] + halo, columns))
-    lazy = job.stack.array[slice(*run.t), run.c : run.c + 1, slice(*run.z), slice(*y), slice(*x)]
-    planes = np.asarray(lazy.compute(scheduler="synchronous"))
+    box = Box(run.t, run.c, run.z, y, x)
+    planes, bad = read_box(job.stack, box, job.along, job.fit.on_bad_frame)
     if job.fit.nan == "refuse":
         require_finite(job.stack, planes, run.t[0], run.c, run.z[0])
     core = ((run.y[0] - y[0], run.y[1] - y[0]), (run.x[0] - x[0], run.x[1] - x[0]))
-    return planes.reshape(-1, *planes.shape[3:]), core
+    return planes.reshape(-1, *planes.shape[3:]), core, bad
 
 
 def _positions(job: Job, run: Unit) -> NDArray[np.float64]:
@@ -131,39 +137,64 @@ def _positions(job: Job, run: Unit) -> NDArray[np.float64]:
 
 
 def _denoise(
-    job: Job, run: Unit, planes: NDArray[np.generic], core: tuple, device: str
+    job: Job,
+    run: Unit,
+    planes: NDArray[np.generic],
+    core: tuple,
+    devices: DevicePool,
+    progress: Progress,
 ) -> Denoised:
-    return job.denoisers[run.c].denoise(
-        planes, _positions(job, run), core=core, dtype=job.layout.image.dtype, device=device
+    positions, pulse = _positions(job, run), partial(progress.advance, 0)
+    return compute_on(
+        devices,
+        lambda device: job.denoisers[run.c].denoise(
+            planes, positions, core=core, dtype=job.layout.image.dtype, device=device, pulse=pulse
+        ),
+        pulse,
     )
 
 
 def _fit_and_denoise(
-    job: Job, run: Unit, planes: NDArray[np.generic], device: str, progress: Progress
+    job: Job, run: Unit, planes: NDArray[np.generic], devices: DevicePool, progress: Progress
 ) -> tuple[Denoised, list[Fitted]]:
     """Train a network on each plane and use it there: the published protocol."""
-    channel = job.denoisers[run.c]
     results, networks = [], []
     places = [(t, z) for t in range(*run.t) for z in range(*run.z)]
     for plane, (t, z) in zip(planes, places, strict=True):
-        source = (channel.channel, job.stack.t_start + t, job.stack.z_start + z)
-        fitted = fit_plane(
-            plane,
-            channel,
-            job.fit,
-            stream_seed(job.fit.seed, *source),
-            device,
-            lambda done, total: progress.advance(0),  # a fit takes long: let it be stopped
-        )
-        network = channel.with_network(fitted.weights)
-        nowhere = np.zeros(1)
-        results.append(
-            network.denoise(plane[None], nowhere, dtype=job.layout.image.dtype, device=device)
-        )
+        result, fitted = _fit_and_denoise_plane(job, run.c, plane, (t, z), devices, progress)
+        results.append(result)
         networks.append(fitted)
         progress.advance(1)
     stacked = np.concatenate([result.planes for result in results])
     return Denoised(stacked, sum(result.clipped for result in results)), networks
+
+
+def _fit_and_denoise_plane(
+    job: Job,
+    c: int,
+    plane: NDArray[np.generic],
+    place: tuple[int, int],
+    devices: DevicePool,
+    progress: Progress,
+) -> tuple[Denoised, Fitted]:
+    channel, pulse = job.denoisers[c], partial(progress.advance, 0)
+    source = (channel.channel, job.stack.t_start + place[0], job.stack.z_start + place[1])
+    checkpoint = checkpoints_of(job.journal).of(*source)
+
+    def compute(device: str) -> tuple[Denoised, Fitted]:
+        seed = stream_seed(job.fit.seed, *source)
+        fitted = fit_plane(plane, channel, job.fit, seed, device, pulse, checkpoint)
+        network, dtype = channel.with_network(fitted.weights), job.layout.image.dtype
+        return network.denoise(
+            plane[None], np.zeros(1), dtype=dtype, device=device, pulse=pulse
+        ), fitted
+
+    return compute_on(devices, compute, pulse)
+
+
+def checkpoints_of(journal: Journal) -> FitCheckpoints:
+    """Where fits that take long keep their state until their unit is journaled."""
+    return FitCheckpoints(Path(journal.folder) / "fits", journal.token)
 
 
 def fit_plane(
@@ -172,29 +203,38 @@ def fit_plane(
     fit: FitSettings,
     seed: int,
     device: str,
-    each_draw: EachDraw | None = None,
+    pulse: Pulse = unheard,
+    checkpoint: Checkpoint | None = None,
 ) -> Fitted:
     """Train a network on one plane, with the channel's intensity map."""
-    unit = channel.intensity.to_unit(plane)
-    if fit.nan == "refuse":
-        return fit_network(unit[None], fit, seed, device=device, progress=each_draw)
-    valid = valid_pixels(plane)
-    filled = fill_invalid(np.where(valid, unit, 0).astype(np.float32), valid)
+    unit, valid = channel.intensity.to_unit(plane), None
+    if fit.nan == "keep":
+        valid = valid_pixels(plane)
+        unit = fill_invalid(np.where(valid, unit, 0).astype(np.float32), valid)
+        valid = valid[None]
     return fit_network(
-        filled[None], fit, seed, valid=valid[None], device=device, progress=each_draw
+        unit[None], fit, seed, valid=valid, device=device, pulse=pulse, checkpoint=checkpoint
     )
 
 
-def _store_networks(job: Job, unit: Unit, fitted: list[Fitted]) -> None:
+def _store_networks(job: Job, unit: Unit, fitted: list[Fitted]) -> tuple[str, ...]:
     grid = (unit.shape[0], 1, unit.shape[2])
     weights = np.stack([network.weights for network in fitted])
     loss = np.array([network.loss for network in fitted], np.float32)
-    write_weights(
+    return write_weights(
         job.layout.path,
         weights.reshape(*grid, -1),
         loss.reshape(grid),
         (unit.t[0], unit.c, unit.z[0]),
     )
+
+
+def _forget_checkpoints(job: Job, unit: Unit) -> None:
+    """Remove the states of a journaled unit's fits; what stays is only litter."""
+    channel, checkpoints = job.denoisers[unit.c].channel, checkpoints_of(job.journal)
+    for t, z in product(range(*unit.t), range(*unit.z)):
+        with suppress(OSError):
+            checkpoints.of(channel, job.stack.t_start + t, job.stack.z_start + z).remove()
 
 
 def _inside(unit: Unit, run: Unit) -> tuple[slice, ...]:

@@ -91,7 +91,7 @@ def seal(
     path
         The output, every unit of it written and flushed.
     provenance
-        Keys of the attribute ``fm2s_stack`` to set or change.
+        Keys of the attribute ``fm2s_stack`` to set or change; ``checksum`` is added.
     windows
         Darkest and brightest grey level to show, one pair a channel, for the omero display
         range; None leaves what the creation put there.
@@ -102,6 +102,19 @@ def seal(
         If there is no output of this package at the path, or it cannot be written.
     """
     _change(Path(path), {**provenance, "status": "complete"}, windows)
+
+
+def metadata_is_intact(path: str | Path) -> bool:
+    """Whether the file with the root's attributes is as the seal left it.
+
+    Raises
+    ------
+    OutputError
+        If it cannot be read.
+    """
+    document = _read(Path(path))
+    told = _attributes_of(document).get(KEY)
+    return isinstance(told, dict) and told.get("checksum") == _checksum(document)
 
 
 def require_complete(path: str | Path) -> None:
@@ -116,8 +129,8 @@ def require_complete(path: str | Path) -> None:
     """
     if read_attributes(path).get("status") != "complete":
         raise OutputIncomplete(
-            f"{path} is incomplete, its run was stopped: run the command that made it again"
-            " with --overwrite, which makes it anew"
+            f"{path} is incomplete, its run was stopped: run the command that made it again,"
+            " which continues it"
         )
 
 
@@ -221,12 +234,27 @@ def _change(
     attributes[KEY].update({key: jsonable(value) for key, value in changes.items()})
     if windows is not None:
         _set_windows(attributes, windows)
+    attributes[KEY].pop("checksum", None)
+    if attributes[KEY].get("status") == "complete":
+        attributes[KEY]["checksum"] = _checksum(document)
     text = json.dumps(document, indent=2, allow_nan=False)
     try:
         with replacing(_metadata_file(folder)) as temporary:
             temporary.write_text(text, encoding="utf-8")
     except OSError as error:
         raise OutputError(f"{folder} cannot be written: {error}") from error
+
+
+def _checksum(document: dict[str, Any]) -> int:
+    """crc32c of the document as JSON with sorted keys, without the checksum itself."""
+    import google_crc32c
+
+    attributes = _attributes_of(document)
+    told = {key: value for key, value in attributes[KEY].items() if key != "checksum"}
+    rest = {**attributes, KEY: told}
+    whole = {**document, "attributes": rest} if "zarr_format" in document else rest
+    text = json.dumps(whole, sort_keys=True, separators=(",", ":"))
+    return int(google_crc32c.value(text.encode()))
 
 
 def _set_windows(attributes: dict[str, Any], windows: Sequence[tuple[float, float]]) -> None:

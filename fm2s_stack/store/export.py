@@ -6,7 +6,7 @@ OME-XML: https://docs.openmicroscopy.org/ome-model/6.3.1/ome-tiff/specification.
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from itertools import product
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, BinaryIO
@@ -28,11 +28,17 @@ Box = tuple[slice, ...]
 _PNG_DTYPES = ("uint8", "uint16")
 
 
-def export_tiff(zarr_path: str | Path, tif_path: str | Path, *, overwrite: bool = False) -> None:
+def export_tiff(
+    zarr_path: str | Path,
+    tif_path: str | Path,
+    *,
+    overwrite: bool = False,
+    check: Callable[[], None] | None = None,
+) -> None:
     """Copy level 0 of a sealed output into an OME-TIFF.
 
     BigTIFF, uncompressed, pages in the order of the axes, with pixel sizes, frame interval or
-    frame times, channel names, and the provenance (without the table of units) as JSON in a
+    frame times, channel names, and the provenance as JSON in a
     MapAnnotation. float16, which OME does not know, becomes float32; no other type changes.
     Memory holds a run of chunks at a time, whatever the size of the image. The file appears
     under its name only when it is complete.
@@ -45,6 +51,8 @@ def export_tiff(zarr_path: str | Path, tif_path: str | Path, *, overwrite: bool 
         The file to write.
     overwrite
         Replace a file that is there.
+    check
+        Called for every run of chunks; raises to stop, and no file is left.
 
     Raises
     ------
@@ -63,6 +71,8 @@ def export_tiff(zarr_path: str | Path, tif_path: str | Path, *, overwrite: bool 
             offset = _write_empty_tiff(temporary, image.with_dtype(dtype), _told(zarr_path))
             with temporary.open("r+b") as file:
                 for box, pixels in _runs(level0, image):
+                    if check is not None:
+                        check()
                     _write_run(file, offset, image, box, pixels.astype(dtype, copy=False))
             _target(tif_path, overwrite)
     except OSError as error:
@@ -157,7 +167,8 @@ def _read(level0: zarr.Array, box: Box) -> NDArray[np.generic]:
 
 
 def _told(path: str | Path) -> str:
-    told = {key: value for key, value in read_attributes(path).items() if key != "units"}
+    left_out = ("files", "checksum")  # of the OME-Zarr, not of this file
+    told = {key: value for key, value in read_attributes(path).items() if key not in left_out}
     return json.dumps(told)
 
 

@@ -10,7 +10,7 @@ import dataclasses
 import math
 import platform
 import re
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
 from importlib import metadata
 from pathlib import Path
@@ -37,15 +37,24 @@ KEYS: Mapping[str, str] = {
     "preset": "noise parameters trained against",
     "intensity": "affine intensity map of each channel",
     "weights_sha256": "sha256 of the stored weights, little-endian float32 in C order",
-    "device": "kind of device that computed: 'cpu' or 'cuda'",
-    "timings": "seconds of each step",
+    "device": "kinds of device that computed: 'cpu', 'cuda', or both",
+    "timings": "seconds of the fit, and of all units together (apply)",
     "loss": "last training loss of each network, shape (t windows, channels, z windows); null for"
     " over 1,000 networks, whose losses the array fm2s_stack/loss has",
     "clipped": "pixels that were clipped to the range of the output's dtype",
-    "units": "one row a unit: index, box, device kind, seconds, clipped pixels",
+    "bad_frames": "planes that could not be read and were made up: how many (count), and the first"
+    " 1,000: frame, channel, slice in the source, axis, planes they were made of, reason",
+    "terms": "all that decides pixels and files; only a run with the same continues the output",
+    "token": "name of the job: a hash of the terms and the networks; set when they are stored",
+    "plan": "how the output was cut: stack axis, planes, rows and columns of a unit, units",
+    "units": "number of units; the array fm2s_stack/units has a row of JSON for each: index, box,"
+    " device kind, seconds, clipped pixels, display range, files with size and crc32c",
+    "files": "every other file of the output but this one: key, size, crc32c",
+    "checksum": "crc32c of this file's JSON with sorted keys, without this key",
 }
 
 LOSSES_TOLD = 1000  # a JSON of 100,000 would slow every reader of the attribute
+BAD_FRAMES_TOLD = 1000  # the same; the table of units has all
 
 _PACKAGES = [
     "fm2s-stack",
@@ -119,20 +128,19 @@ def describe_job(
 
 def describe_result(
     *,
-    intensity: object,
     weights_sha256: str,
     device: str,
     timings: Mapping[str, float],
     loss: ArrayLike,
     clipped: int,
-    units: Iterable[object],
+    units: int,
+    bad_frames: Sequence[object] = (),
+    files: Sequence[object] = (),
 ) -> dict[str, Json]:
     """Keys known when the last unit is written; see `KEYS`.
 
     Parameters
     ----------
-    intensity
-        Mapping, dataclass, or one of them a channel.
     weights_sha256
         As `fm2s_stack.store.weights.stored_weights_sha256` gives it.
     device
@@ -144,7 +152,11 @@ def describe_result(
     clipped
         Pixels clipped, over the whole output.
     units
-        Mapping or dataclass of each unit.
+        How many there are.
+    bad_frames
+        Mapping or dataclass of each plane that could not be read and was made up.
+    files
+        Key, size and crc32c of each file that is no unit's.
 
     Returns
     -------
@@ -152,13 +164,14 @@ def describe_result(
         JSON-safe, for `seal`.
     """
     parts = {
-        "intensity": intensity,
         "weights_sha256": weights_sha256,
         "device": device,
         "timings": timings,
         "loss": loss if np.size(loss) <= LOSSES_TOLD else None,
         "clipped": clipped,
-        "units": list(units),
+        "bad_frames": {"count": len(bad_frames), "first": list(bad_frames[:BAD_FRAMES_TOLD])},
+        "units": units,
+        "files": files,
         "finished": _now(),
     }
     return {key: jsonable(value) for key, value in parts.items()}

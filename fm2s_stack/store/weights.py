@@ -175,6 +175,5 @@ def _runs(path: str | Path) -> Iterator[tuple[NDArray[np.intp], NDArray[np.float
 def _missing(path: str | Path, count: int, first: NDArray[np.intp]) -> OutputIncomplete:
     return OutputIncomplete(
         f"{path}: {count} networks are missing, the first at (t, c, z) window"
-        f" {tuple(first.tolist())}: run the command that made it again"
-        " with --overwrite, which makes it anew"
+        f" {tuple(first.tolist())}: run the command that made it again, which continues it"
     )

@@ -1,0 +1,166 @@
+"""Options of ``fm2s-stack denoise``, and the settings they stand for."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import click
+from click.core import ParameterSource
+
+from fm2s_stack.cli.values import Bytes, Chunks, Crop, Duration, Share
+from fm2s_stack.errors import UsageError
+from fm2s_stack.settings import (
+    DEFAULT_SEED,
+    DRAWS,
+    FitSettings,
+    Preset,
+    RunSettings,
+    WriteSettings,
+)
+
+DTYPES = ("uint8", "int8", "uint16", "int16", "uint32", "int32", "float16", "float32", "float64")
+NUMBERS = ("k_g", "k_p", "lambda_p", "amplification", "stride", "filter")
+
+FIT_OPTIONS = (
+    click.option("-c", "--preset", metavar="PRESET", help="Noise preset, or a .toml file."),
+    click.option("--k-g", type=float, help="Replace the preset's Gaussian noise."),
+    click.option("--k-p", type=float, help="Replace the preset's patchwise Poisson noise."),
+    click.option("--lambda-p", type=float, help="Replace the preset's Poisson noise."),
+    click.option("--amplification", type=int, help="Replace the preset's channels (lambda)."),
+    click.option("--stride", type=int, help="Replace the preset's patch side, pixels."),
+    click.option("--filter", type=int, help="Replace the preset's median window, pixels."),
+    click.option(
+        "--fit", "mode", type=click.Choice(["stack", "frame"]),
+        help="One network a channel, or one a plane  [default: stack; frame for one plane]",
+    ),
+    click.option(
+        "--fit-every", type=click.IntRange(min=1), metavar="N",
+        help="One network per N planes, blended at the borders: for drifting recordings.",
+    ),
+    click.option("--fit-from", type=click.Path(path_type=Path), metavar="OUT.ZARR",
+                 help="Use the networks of another output."),
+    click.option("--fit-crop", type=Crop(), default=64, show_default=True,
+                 help="Side of training crops, pixels; full: whole planes, as published."),
+    click.option("--steps", type=click.IntRange(min=1), default=DRAWS, show_default=True,
+                 help="Noise draws of a fit, five gradient steps each."),
+    click.option("--seed", type=int, default=DEFAULT_SEED, show_default=True,
+                 help="What every random stream is derived from."),
+    click.option("--nan", type=click.Choice(["refuse", "keep"]), default="refuse",
+                 show_default=True,
+                 help="NaN: refuse them, or leave them and constant padding unchanged."),
+    click.option("--on-bad-frame", type=click.Choice(["fail", "previous", "interpolate"]),
+                 default="fail", show_default=True,
+                 help="A frame that cannot be read: an error, or made up of its neighbours."),
+)  # fmt: skip
+
+WRITE_OPTIONS = (
+    click.option("--dtype", type=click.Choice(DTYPES),
+                 help="Pixel type of the output  [default: the input's]"),
+    click.option("--pyramid", type=click.Choice(["yx", "zyx", "none"]), default="yx",
+                 show_default=True, help="Axes halved from level to level."),
+    click.option("--ome-zarr", type=click.Choice(["0.5", "0.4"]), default="0.5",
+                 show_default=True, help="Version of the format; 0.4 for older readers."),
+    click.option("--chunks", type=Chunks(), help="Planes, rows, columns of a chunk."),
+    click.option("--overwrite", is_flag=True, help="Replace what stands at the output."),
+)  # fmt: skip
+
+RUN_OPTIONS = (
+    click.option("--along", type=click.Choice(["t", "z"]),
+                 help="Stack axis  [default: t where there are frames, else z]"),
+    click.option("--device", default="auto", show_default=True, help="auto, cpu, cuda or cuda:N."),
+    click.option("--memory", type=Bytes(),
+                 help="Memory the run may use  [default: what the machine allows]"),
+    click.option("--threads", type=click.IntRange(min=1),
+                 help="Planes computed at a time on the CPU  [default: the cores given to us]"),
+    click.option("--prepare", is_flag=True,
+                 help="Plan, train and store the networks, and leave the units to --units."),
+    click.option("--units", type=Share(),
+                 help="Do share I of N of the units of a prepared output, such as 3/16."),
+    click.option("--stop-after", type=Duration(),
+                 help="Stop by then, to be continued; such as 3h50m."),
+    click.option("--dry-run", is_flag=True, help="Print the plan and stop."),
+    click.option("--quiet", is_flag=True, help="Say nothing but errors."),
+    click.option("--json", "as_json", is_flag=True, help="Print a JSON summary on stdout."),
+)  # fmt: skip
+
+
+def write_settings(options: dict[str, Any]) -> WriteSettings:
+    """What the output looks like."""
+    return WriteSettings(
+        dtype=options["dtype"],
+        pyramid=options["pyramid"],
+        ome_zarr=options["ome_zarr"],
+        chunks=options["chunks"],
+        overwrite=options["overwrite"],
+    )
+
+
+def run_settings(options: dict[str, Any]) -> RunSettings:
+    """Where and how it is computed.
+
+    Raises
+    ------
+    UsageError
+        If options exclude each other.
+    """
+    if options["units"] and (options["prepare"] or options["overwrite"]):
+        other = "prepare" if options["prepare"] else "overwrite"
+        raise UsageError(
+            f"--units and --{other} exclude each other: prepare first, without --units"
+        )
+    return RunSettings(
+        along=options["along"],
+        device=options["device"],
+        memory=options["memory"],
+        threads=options["threads"],
+        units=options["units"],
+    )
+
+
+def fit_settings(options: dict[str, Any]) -> FitSettings:
+    """How networks are trained.
+
+    Raises
+    ------
+    UsageError
+        If options exclude each other, or there is no such preset.
+    """
+    if options["fit_every"] and options["mode"]:
+        raise UsageError("--fit and --fit-every exclude each other; give one")
+    every = options["fit_every"] or 0
+    return FitSettings(
+        preset=_preset(options),
+        mode="every" if every else options["mode"],
+        every=every,
+        crop=options["fit_crop"] or None,
+        draws=options["steps"],
+        seed=options["seed"],
+        nan=options["nan"],
+        on_bad_frame=options["on_bad_frame"],
+    )
+
+
+def _preset(options: dict[str, Any]) -> Preset:
+    from fm2s_stack.fm2s.presets import find_preset, override, published_presets
+
+    if options["fit_from"] is not None:
+        return _borrowed_preset(options)
+    if options["preset"] is None:
+        raise UsageError(
+            f"no -c: name the noise of the recording, one of {', '.join(published_presets())}, "
+            "or a .toml file"
+        )
+    return override(find_preset(options["preset"]), {name: options[name] for name in NUMBERS})
+
+
+def _borrowed_preset(options: dict[str, Any]) -> Preset:
+    context = click.get_current_context()
+    trained = ("preset", "mode", "fit_every", "fit_crop", "steps", "seed", *NUMBERS)
+    for name in trained:
+        if context.get_parameter_source(name) is ParameterSource.COMMANDLINE:
+            option = {"mode": "fit"}.get(name, name).replace("_", "-")
+            raise UsageError(f"--fit-from takes the networks as they are; leave out --{option}")
+    from fm2s_stack.reload import load_denoisers
+
+    return load_denoisers(options["fit_from"])[0].preset

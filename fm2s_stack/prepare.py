@@ -1,0 +1,134 @@
+"""From what is wanted to a job that units can be run of: begun anew, or continued."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import replace
+
+from fm2s_stack.engine.devices import DevicePool
+from fm2s_stack.engine.unit import Job, checkpoints_of
+from fm2s_stack.errors import OutputError, OutputIncomplete
+from fm2s_stack.fitting import measure_channels, train_channels
+from fm2s_stack.fm2s.denoiser import Denoiser
+from fm2s_stack.kept_fits import KeptFits
+from fm2s_stack.plan import Plan
+from fm2s_stack.planning import plan_stack
+from fm2s_stack.progress import Progress
+from fm2s_stack.record import freeze, job_attributes
+from fm2s_stack.reload import load_frozen
+from fm2s_stack.space import require_space
+from fm2s_stack.standing import Standing, require_same_terms, standing
+from fm2s_stack.store.attributes import clear_output
+from fm2s_stack.store.journal import Journal, clear_journal
+from fm2s_stack.store.omezarr import OutputLayout
+from fm2s_stack.wanted import Wanted
+
+
+def open_job(
+    wanted: Wanted, devices: DevicePool, told: Progress, check: Callable[[], None]
+) -> tuple[Job, Plan]:
+    """Continue the job at a target, or begin it: fit, create the output, freeze.
+
+    The output is held by the caller. Cut at any instant, what was trained stays in the
+    journal, and an output without its networks is made again.
+
+    Raises
+    ------
+    OutputIncomplete
+        If a share of the units is wanted, and the output is not prepared.
+    OutputError
+        If it cannot be written, or what is there is damaged.
+    MemoryTooSmall
+        If no plan fits.
+    StoppedEarly
+        Of `check`.
+    """
+    found = Standing("nothing") if wanted.target.overwrite else standing(wanted.target)
+    require_same_terms(wanted.target, found, wanted.terms)
+    if found.state == "frozen":
+        return _continue(wanted, found, devices, told)
+    if wanted.run.units is not None:
+        raise OutputIncomplete(
+            f"{wanted.target.path} is not prepared: run the command with --prepare in place of "
+            "--units first"
+        )
+    return _begin(wanted, devices, told, check)
+
+
+def _continue(
+    wanted: Wanted, found: Standing, devices: DevicePool, told: Progress
+) -> tuple[Job, Plan]:
+    plan = plan_stack(
+        wanted.stack, wanted.fit, write=wanted.write, run=wanted.run, trained=True, cut=found.cut
+    )
+    plan.require_memory()
+    if len(plan.units) != found.told["plan"]["units"]:
+        raise OutputError(
+            f"{wanted.target.path} was cut into {found.told['plan']['units']} units, now it would "
+            f"be {len(plan.units)}: make it anew with --overwrite"
+        )
+    _tell(wanted, plan, devices, told)
+    denoisers = load_frozen(wanted.target.zarr)
+    return _job(wanted, plan, denoisers, found.told["token"]), plan
+
+
+def _begin(
+    wanted: Wanted, devices: DevicePool, told: Progress, check: Callable[[], None]
+) -> tuple[Job, Plan]:
+    trained = wanted.borrowed is not None
+    plan = plan_stack(wanted.stack, wanted.fit, write=wanted.write, run=wanted.run, trained=trained)
+    plan.require_memory()
+    require_space(wanted, plan)
+    _tell(wanted, plan, devices, told)
+    if wanted.target.overwrite:
+        clear_journal(wanted.folder)
+    began = time.perf_counter()
+    denoisers = _networks(wanted, devices, told, check)
+    seconds = time.perf_counter() - began
+    job = _job(wanted, plan, denoisers, "")
+    clear_output(wanted.target.zarr)
+    job.layout.create(job_attributes(wanted, denoisers))
+    token = freeze(wanted, denoisers, plan, seconds)
+    return replace(job, journal=replace(job.journal, token=token)), plan
+
+
+def _networks(
+    wanted: Wanted, devices: DevicePool, told: Progress, check: Callable[[], None]
+) -> tuple[Denoiser, ...]:
+    """One denoiser a channel: borrowed, trained, or only measured in mode ``frame``."""
+    if wanted.borrowed is not None:
+        return tuple(replace(lent, nan=wanted.fit.nan) for lent in wanted.borrowed)
+    channels = measure_channels(wanted.stack, wanted.fit, told)
+    if wanted.fit.mode == "frame":
+        return channels
+    return train_channels(
+        wanted.stack,
+        channels,
+        wanted.fit,
+        wanted.along,
+        devices,
+        told,
+        checkpoints=checkpoints_of(wanted.fits),
+        kept=KeptFits(wanted.fits),
+        check=check,
+    )
+
+
+def _job(wanted: Wanted, plan: Plan, denoisers: Sequence[Denoiser], token: str) -> Job:
+    path = str(wanted.target.zarr)
+    layout = OutputLayout(path, wanted.image, plan.levels, wanted.write.ome_zarr)
+    journal = Journal(str(wanted.folder), token)
+    return Job(wanted.stack, layout, plan.along, wanted.fit, tuple(denoisers), journal)
+
+
+def _tell(wanted: Wanted, plan: Plan, devices: DevicePool, told: Progress) -> None:
+    for note in wanted.stack.notes:
+        told.note(note)
+    image, count = wanted.stack.image, len(plan.units)
+    sizes = " x ".join(map(str, image.real_shape))
+    told.note(
+        f"{wanted.stack.format}, {image.axes} {sizes} {image.dtype}: {count} "
+        f"unit{'s' * (count > 1)} on {devices.device}, "
+        f"{plan.projected_bytes / 1e9:.2f} GB of memory at most"
+    )

@@ -1,0 +1,129 @@
+"""The denoisers of an output, loaded again."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from fm2s_stack.errors import OutputError, UsageError
+from fm2s_stack.fm2s.denoiser import Denoiser
+from fm2s_stack.fm2s.intensity import IntensityMap
+from fm2s_stack.fm2s.network import COLLAPSED
+from fm2s_stack.settings import NanPolicy, Preset
+from fm2s_stack.store.attributes import read_attributes, require_complete
+from fm2s_stack.store.weights import read_weights, stored_weights_sha256
+
+
+def load_denoisers(path: str | Path) -> tuple[Denoiser, ...]:
+    """The denoisers that made an output, one a channel.
+
+    Parameters
+    ----------
+    path
+        A complete OME-Zarr of `denoise_stack`.
+
+    Raises
+    ------
+    OutputIncomplete
+        If it was never sealed.
+    OutputError
+        If it is no output of ours, or damaged.
+    UsageError
+        If every plane of it has a network of its own, which fits no other plane.
+    """
+    if not Path(path).is_dir():
+        raise OutputError(f"{path}: no such output; give an OME-Zarr that fm2s-stack made")
+    require_complete(path)
+    told = _Told.of(path)
+    if told.per_plane:
+        raise UsageError(
+            f"{path} was made with --fit frame, a network for each plane; "
+            "expected one of --fit stack or --fit-every"
+        )
+    return _stored(path, told)
+
+
+def load_frozen(path: str | Path) -> tuple[Denoiser, ...]:
+    """The denoisers of an output that is being made; without networks in mode ``frame``.
+
+    Raises
+    ------
+    OutputError
+        If they are damaged.
+    """
+    told, made = _Told.of(path), read_attributes(path)
+    if made["settings"]["fit"]["mode"] == "frame":
+        nothing = (np.empty((0, COLLAPSED), np.float32), np.empty(0))
+        return tuple(told.denoiser(c, *nothing) for c in range(len(told.channels)))
+    if stored_weights_sha256(path) != made["weights_sha256"]:
+        raise OutputError(
+            f"{path}: its networks are damaged; make it anew with --overwrite, since others "
+            "would give another movie"
+        )
+    return _stored(path, told)
+
+
+def _stored(path: str | Path, told: _Told) -> tuple[Denoiser, ...]:
+    stored = read_weights(path)
+    positions = stored.knots if len(stored.knots) else np.zeros(1)
+    return tuple(
+        told.denoiser(
+            i,
+            stored.weights[:, i].reshape(-1, COLLAPSED),
+            positions,
+            tuple(stored.loss[:, i].ravel().tolist()),
+        )
+        for i in range(len(told.channels))
+    )
+
+
+@dataclass(frozen=True)
+class _Told:
+    """What the provenance of an output says of its denoisers."""
+
+    preset: Preset
+    channels: tuple[int, ...]
+    maps: tuple[IntensityMap, ...]
+    nan: NanPolicy
+    per_plane: bool
+
+    def denoiser(
+        self,
+        i: int,
+        weights: NDArray[np.float32],
+        positions: NDArray[np.float64],
+        loss: tuple[float, ...] = (),
+    ) -> Denoiser:
+        """The denoiser of the i-th channel."""
+        return Denoiser(
+            weights=weights,
+            positions=positions,
+            intensity=self.maps[i],
+            preset=self.preset,
+            channel=self.channels[i],
+            nan=self.nan,
+            loss=loss,
+        )
+
+    @classmethod
+    def of(cls, path: str | Path) -> _Told:
+        told = read_attributes(path)
+        try:
+            selection, fit = told["selection"], told["settings"]["fit"]
+            spans = (selection["frames"], selection["slices"])
+            return cls(
+                preset=Preset(**told["preset"]),
+                channels=tuple(selection["channels"]),
+                maps=tuple(
+                    IntensityMap(m["low"], m["high"], m["clamp"]) for m in told["intensity"]
+                ),
+                nan=fit["nan"],
+                per_plane=fit["mode"] == "frame" and any(b - a > 1 for a, b in spans),
+            )
+        except (KeyError, TypeError, ValueError) as error:
+            raise OutputError(
+                f"{path}: its provenance is damaged ({error}); make it anew"
+            ) from error

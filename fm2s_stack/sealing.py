@@ -1,0 +1,180 @@
+"""Which units of an output are done, and its seal when all are. Needs neither input nor torch."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+from fm2s_stack.engine.unit_record import UnitRecord
+from fm2s_stack.errors import OutputIncomplete, StoppedEarly
+from fm2s_stack.holding import held
+from fm2s_stack.plan import Unit
+from fm2s_stack.stack.bad_frames import BadFrame
+from fm2s_stack.standing import standing, tidy
+from fm2s_stack.stopping import Stop
+from fm2s_stack.store.attributes import read_attributes, seal
+from fm2s_stack.store.integrity import flush_files, is_there
+from fm2s_stack.store.inventory import side_keys, sweep_partial
+from fm2s_stack.store.journal import Journal, journal_folder, remove_journal
+from fm2s_stack.store.provenance import describe_result
+from fm2s_stack.store.unit_table import write_units
+from fm2s_stack.store.weights import read_loss, stored_weights_sha256
+from fm2s_stack.target import Target
+
+
+def done_units(path: str | Path) -> dict[int, UnitRecord]:
+    """The units of an unfinished output that are journaled and whose files are there.
+
+    Raises
+    ------
+    OutputError
+        If there is no output of this package at the path.
+    """
+    token = read_attributes(path).get("token") or ""
+    found: dict[int, UnitRecord] = {}
+    for body in Journal(str(journal_folder(path)), token).read("unit"):
+        with suppress(KeyError, TypeError, ValueError):
+            record = UnitRecord.from_row(body)
+            if all(is_there(path, file) for file in record.files):
+                found[record.index] = record
+    return found
+
+
+def is_done(unit: Unit, done: Mapping[int, UnitRecord]) -> bool:
+    """Whether a unit is among those done, and was cut the same."""
+    return unit.index in done and done[unit.index].is_of(unit)
+
+
+def progress_text(target: Target) -> str:
+    """How many units of an output are done, as the beginning of a sentence; or nothing."""
+    found = standing(target)
+    if found.state != "frozen":
+        return ""
+    return f"{len(done_units(target.zarr))} of {found.told['plan']['units']} units are done; "
+
+
+def finish(target: Target, check: Callable[[], None]) -> None:
+    """Complete an output of which every unit is done: seal, export, remove the journal.
+
+    Neither input nor torch is needed. The output is held by the caller.
+
+    Parameters
+    ----------
+    target
+        Where the result goes.
+    check
+        Called every second or so while exporting; raises to stop.
+
+    Raises
+    ------
+    OutputIncomplete
+        If it is not prepared.
+    StoppedEarly
+        With what is left, if units are.
+    OutputError
+        If it cannot be written.
+    """
+    found = standing(target)
+    if found.state in ("nothing", "begun"):
+        raise OutputIncomplete(f"{target.path} is not prepared: run the command that makes it")
+    if found.state == "frozen":
+        done, count = done_units(target.zarr), found.told["plan"]["units"]
+        left = [index for index in range(count) if index not in done]
+        if left:
+            raise StoppedEarly(
+                f"{target.path} is not complete: {len(left)} of {count} units are left "
+                f"({_ranges(left)}); run them again, then seal"
+            )
+        seal_output(target.zarr, list(done.values()))
+    if found.state != "finished":
+        target.export(check)
+        remove_journal(journal_folder(target.zarr))
+    tidy(target)
+
+
+def seal_target(target: Target, stop: Stop, note: Callable[[str], None]) -> None:
+    """Hold an output and `finish` it; one that is finished is left as it is.
+
+    Raises
+    ------
+    OutputLocked
+        If a run still works on it.
+    Fm2sError
+        As `finish`.
+    """
+    if standing(target).state == "finished":
+        tidy(target)
+        return
+    with held(journal_folder(target.zarr), stop, note) as check:
+        finish(target, check)
+
+
+def _ranges(numbers: Sequence[int]) -> str:
+    """Sorted numbers as runs, counted from 1, the first few of them."""
+    runs: list[list[int]] = []
+    for number in numbers:
+        if runs and runs[-1][1] == number - 1:
+            runs[-1][1] = number
+        else:
+            runs.append([number, number])
+    texts = [f"{a + 1}" if a == b else f"{a + 1}-{b + 1}" for a, b in runs[:8]]
+    return ", ".join(texts) + (", ..." if len(runs) > 8 else "")
+
+
+def seal_output(path: str | Path, records: Sequence[UnitRecord]) -> None:
+    """Write the table of units and the rest of the provenance; the status turns ``complete``.
+
+    Parameters
+    ----------
+    path
+        The output.
+    records
+        Of every unit.
+
+    Raises
+    ------
+    OutputError
+        If it cannot be written, or a network is missing.
+    """
+    told = read_attributes(path)
+    records = sorted(records, key=lambda record: record.index)
+    sweep_partial(path)
+    write_units(path, [_row(record) for record in records])
+    owned = {file.key for record in records for file in record.files}
+    result = describe_result(
+        weights_sha256=told.get("weights_sha256") or stored_weights_sha256(path),
+        device=", ".join(sorted({record.device for record in records})),
+        timings=_timings(told, records),
+        loss=read_loss(path),
+        clipped=sum(record.clipped for record in records),
+        units=len(records),
+        bad_frames=bad_frames(records),
+        files=[list(asdict(f).values()) for f in flush_files(path, side_keys(path, owned))],
+    )
+    seal(path, result, _displays(records))
+
+
+def bad_frames(records: Sequence[UnitRecord]) -> list[BadFrame]:
+    """Every plane that was made up, once, in order: tiles of a plane each tell of it."""
+    found = {(bad.t, bad.c, bad.z): bad for record in records for bad in record.bad}
+    return [found[place] for place in sorted(found)]
+
+
+def _timings(told: Mapping[str, Any], records: Sequence[UnitRecord]) -> dict[str, float]:
+    """The fit as it was measured, and the seconds of all units, whoever ran them."""
+    apply = sum(record.seconds for record in records)
+    return {**(told.get("timings") or {}), "apply": round(apply, 3)}
+
+
+def _displays(records: Sequence[UnitRecord]) -> list[tuple[float, float]]:
+    """Grey levels to show of each channel."""
+    channels = sorted({record.c for record in records})
+    own = [[record.display for record in records if record.c == c] for c in channels]
+    return [(min(low for low, _ in part), max(high for _, high in part)) for part in own]
+
+
+def _row(record: UnitRecord) -> dict[str, object]:
+    return {key: value for key, value in record.row().items() if key != "loss"}

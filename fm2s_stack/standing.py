@@ -1,0 +1,128 @@
+"""What stands at a target, and whether a run may continue it or has nothing left to do."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Literal
+
+from fm2s_stack.errors import OutputError, OutputExists
+from fm2s_stack.plan import Cut
+from fm2s_stack.store.attributes import clear_output, output_status, read_attributes
+from fm2s_stack.store.exported import exported_attributes
+from fm2s_stack.store.journal import journal_folder, remove_journal
+from fm2s_stack.store.lock import live_holders
+from fm2s_stack.target import Target
+from fm2s_stack.terms import Terms, differences
+
+State = Literal["nothing", "begun", "frozen", "sealed", "finished"]
+
+
+@dataclass(frozen=True)
+class Standing:
+    """What stands at a target.
+
+    The states, in the order a run passes them: ``nothing``; ``begun``: made, but without its
+    networks; ``frozen``: units may be computed; ``sealed``: every unit is there, a TIFF or PNG
+    is still to be exported; ``finished``.
+    """
+
+    state: State  #: how far it is
+    told: Mapping[str, Any] = field(default_factory=dict)  #: its attribute ``fm2s_stack``
+
+    @property
+    def cut(self) -> Cut | None:
+        """How its units were cut, once that is decided."""
+        plan = self.told.get("plan")
+        return Cut(plan["depth"], plan["rows"], plan["columns"]) if plan else None
+
+
+def standing(target: Target) -> Standing:
+    """What stands at a target.
+
+    Raises
+    ------
+    OutputExists
+        If it is not of this package.
+    """
+    if target.kind != "zarr" and (target.path.exists() or target.path.is_symlink()):
+        told = exported_attributes(target.path)
+        if told is None:
+            raise _foreign(target.path, "a file")
+        return Standing("finished", told)
+    status = output_status(target.zarr)
+    if status in ("absent", "empty"):
+        return Standing("nothing")
+    if status == "foreign":
+        raise _foreign(target.zarr, "an output")
+    told = read_attributes(target.zarr)
+    if status == "complete":
+        return Standing("finished" if target.kind == "zarr" else "sealed", told)
+    return Standing("frozen" if told.get("token") else "begun", told)
+
+
+def require_same_terms(target: Target, found: Standing, terms: Terms) -> None:
+    """Refuse to continue, or to take for finished, what was made under other terms.
+
+    Raises
+    ------
+    OutputExists
+        With what differs.
+    """
+    if found.state in ("nothing", "begun"):
+        return
+    made = found.told.get("terms")
+    if not isinstance(made, Mapping):
+        raise OutputExists(
+            f"{target.path} was made by a version of fm2s-stack that kept no terms: give another "
+            "name, or --overwrite to make it anew"
+        )
+    other = differences(made, terms)
+    if other:
+        more = f" and {len(other) - 3} more" if len(other) > 3 else ""
+        raise OutputExists(
+            f"{target.path} was made otherwise: {', '.join(other[:3])}{more}; give another name, "
+            "or --overwrite to make it anew"
+        )
+
+
+def tidy(target: Target) -> None:
+    """Remove what a crash between the last steps of a finished output has left beside it.
+
+    Raises
+    ------
+    OutputError
+        If it cannot be removed.
+    """
+    folder = journal_folder(target.zarr)
+    if folder.is_dir() and not live_holders(folder):
+        remove_journal(folder)
+    if target.kind != "zarr" and output_status(target.zarr) in ("complete", "incomplete"):
+        clear_output(target.zarr)
+
+
+def require_at_journal(folder: Path) -> None:
+    """Refuse a folder of the journal's name that is none.
+
+    Raises
+    ------
+    OutputError
+        If a file, or a folder with other things in it, stands where the journal goes.
+    """
+    if not folder.exists():
+        return
+    known = ("lock-", "stale-")
+    strange = not folder.is_dir() or any(
+        entry.suffix not in (".jsonl", ".json") and not entry.name.startswith(known)
+        for entry in folder.iterdir()
+        if entry.is_file()
+    )
+    if strange:
+        raise OutputError(f"{folder} is not a journal of fm2s-stack: remove it, or choose another")
+
+
+def _foreign(path: Path, what: str) -> OutputExists:
+    return OutputExists(
+        f"{path} exists and is not {what} of fm2s-stack: give another name, or remove it yourself"
+    )
