@@ -176,3 +176,27 @@ def test_a_bad_frame_comes_back_from_its_row_of_json():
     stack = stack_of(Pages(noise((4, 2, 2)), frozenset({2}), None), (4, 1, 1))
     _, (bad,) = read_box(stack, whole(stack), "t", "interpolate")
     assert BadFrame.from_row(json.loads(json.dumps(asdict(bad)))) == bad
+
+
+@pytest.mark.parametrize(
+    ("said", "kept"),
+    [
+        ("/a/b c/movie.tif: page 3: bad /x/y/z.tif", "page 3: bad z.tif"),
+        (r"C:\data\movie.tif: cannot be read (C:\data\other.tif)", "cannot be read (other.tif)"),
+        (
+            "/a/m.zarr/s0 in [0:1, 0:4]: the chunk file c/0/1 is gone",
+            "the chunk file c/0/1 is gone",
+        ),
+        ("no file here", "no file here"),
+    ],
+)
+def test_the_reason_keeps_names_and_no_folders(said, kept):
+    class Refusing(Pages):
+        def read(self, pages):
+            if 1 in pages:
+                raise StackUnreadable(said)
+            return super().read(pages)
+
+    stack = stack_of(Refusing(noise((3, 2, 2))), (3, 1, 1))
+    _, (bad,) = read_box(stack, whole(stack), "t", "previous")
+    assert bad.reason == kept

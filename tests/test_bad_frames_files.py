@@ -142,3 +142,14 @@ def test_a_damaged_file_of_a_sequence_is_replaced_and_a_removed_one_is_not(tmp_p
     (tmp_path / "f_1.tif").unlink()
     with pytest.raises(StackTruncated, match=r"f_1\.tif"):
         read_box(stack, whole(stack), along, "previous")
+
+
+def test_a_chunk_file_removed_after_opening_is_a_bad_frame_and_not_zeros(tmp_path):
+    pixels = noise((12, 32, 32))
+    write_sharded(tmp_path / "movie.zarr", pixels)
+    stack = open_stack(tmp_path / "movie.zarr")
+    (tmp_path / "movie.zarr/c/1/0/0").unlink()
+    got, told = read_box(stack, whole(stack), "t", "previous")
+    np.testing.assert_array_equal(got[:, 0, 0], pixels[[0, 1, 2, 3, 3, 3, 3, 3, 8, 9, 10, 11]])
+    assert [b.t for b in told] == [4, 5, 6, 7]
+    assert "c/1/0/0" in told[0].reason

@@ -181,7 +181,7 @@ def _try_plane(stack: Stack, place: Place) -> str:
 def _reason(error: Exception) -> str:
     """The message without the file it begins with, and without folders: it goes into outputs."""
     _, _, rest = " ".join(str(error).split()).partition(": ")
-    return re.sub(r"[^\s'\"(]*[/\\](?=\S)", "", rest or str(error))[:200]
+    return re.sub(r"(?<![^\s'\"(])(?:[A-Za-z]:)?[/\\]\S*[/\\](?=\S)", "", rest or str(error))[:200]
 
 
 def _any_bad_elsewhere(stack: Stack, box: Box) -> bool:
