@@ -147,6 +147,7 @@ class Denoiser:
         valid = self._valid(plane, position, pulse)
         unit = self.intensity.to_unit(plane)
         if valid is not None:
+            pulse()
             unit = fill_invalid(np.where(valid, unit, 0), valid)
         mixed = [
             (share, apply_network(self.weights[i], unit, core, device, pulse))

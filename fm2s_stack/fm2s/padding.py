@@ -21,15 +21,14 @@ def valid_pixels(plane: NDArray[np.generic], pulse: Pulse = unheard) -> NDArray[
 
     Padding is what touches the plane's edge, has the value of a corner, and is either whole
     rows or columns at the edge or thick enough to hold a 7 x 7 square: the zeros of a dim
-    photon-counting image are not. `pulse` is called before each of the corners' values is
-    looked for, which takes seconds in a huge plane.
+    photon-counting image are not. `pulse` is called several times for each value of the
+    corners, whose search takes ten seconds in a huge plane.
     """
     finite = np.isfinite(plane) if plane.dtype.kind == "f" else np.ones(plane.shape, bool)
     valid = finite.copy()
     corners = {v.item() for v in plane[[0, 0, -1, -1], [0, -1, 0, -1]] if np.isfinite(v)}
     for value in corners:
-        pulse()
-        valid &= ~_padding_of(np.equal(plane, value))
+        valid &= ~_padding_of(np.equal(plane, value), pulse)
     # A plane that is one value throughout is an image of nothing, not padding.
     return valid if valid.any() else finite
 
@@ -46,16 +45,20 @@ def fill_invalid(plane: NDArray[np.float32], valid: NDArray[np.bool_]) -> NDArra
     return np.ascontiguousarray(plane[rows, columns])
 
 
-def _padding_of(equal: NDArray[np.bool_]) -> NDArray[np.bool_]:
+def _padding_of(equal: NDArray[np.bool_], pulse: Pulse) -> NDArray[np.bool_]:
+    pulse()
     thick = ndimage.binary_opening(equal, np.ones((WINDOW, WINDOW), bool))
     core = thick | _whole_lines(equal) | _whole_lines(equal.T).T
+    pulse()
     labels, _ = ndimage.label(core)
     edge = np.concatenate([labels[0], labels[-1], labels[:, 0], labels[:, -1]])
     core = np.isin(labels, np.unique(edge[edge > 0]))
     if not core.any():
         return core
     # A slanted border leaves stairs and a tip thinner than the square: grow into them.
+    pulse()
     grown = ndimage.binary_dilation(core, iterations=WINDOW - 1, mask=equal)
+    pulse()
     return np.asarray(ndimage.binary_propagation(grown, mask=grown | _edge_runs(equal)))
 
 
