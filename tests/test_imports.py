@@ -20,6 +20,7 @@ ROWS = (
     ("stack", "fm2s", "store"),
     ("engine",),
     ("pipeline", "planning", "sampling", "fitting", "record", "borrow", "target"),
+    ("slurm", "batch", "ledger", "status"),
     ("report", "simulate"),
     ("cli", "__main__"),
 )

@@ -45,8 +45,14 @@ def command(source: str, output: Path, quiet: bool, as_json: bool, **options: An
     fm2s-stack denoise image.png out.png -c twophoton
     fm2s-stack denoise "trial_*.tif" out.zarr -c srdtrans --frames 0:5000
     """  # noqa: D301 - click wants the character
+    from fm2s_stack.store.failures import noting_failure
+    from fm2s_stack.store.journal import journal_folder
+    from fm2s_stack.store.lock import WHOLE
+    from fm2s_stack.target import find_target
+
     stop = Stop(options["stop_after"])
-    with stop_on_signals(stop):
+    journal = journal_folder(find_target(output, overwrite=options["overwrite"]).zarr)
+    with stop_on_signals(stop), noting_failure(journal, options["units"] or WHOLE):
         _denoise(source, output, quiet, as_json, options, stop)
 
 

@@ -16,7 +16,10 @@ from fm2s_stack.errors import Fm2sError, StoppedEarly, UsageError
 COMMANDS = {
     "denoise": "Denoise a recording into an OME-Zarr, TIFF or PNG.",
     "info": "Describe an input or output, and what a run would cost.",
+    "batch": "Denoise each of many recordings into a folder.",
+    "slurm": "Print or submit scripts that denoise on a SLURM cluster.",
     "seal": "Complete an output whose units were done in shares.",
+    "status": "Show how far outputs are.",
     "presets": "List the published noise presets.",
     "simulate": "Make a two-photon calcium movie with its truth.",
 }
