@@ -66,6 +66,7 @@ def _provenance_lines(told: dict[str, Any]) -> list[str]:
         "device": told.get("device"),
         "timings": ", ".join(f"{k} {v:.1f} s" for k, v in (told.get("timings") or {}).items()),
         "clipped": f"{told.get('clipped')} pixels",
+        "made up": f"{(told.get('bad_frames') or {}).get('count', 0)} planes",
         "weights": f"sha256 {told.get('weights_sha256')}",
         "version": (told.get("versions") or {}).get("fm2s-stack"),
     }
