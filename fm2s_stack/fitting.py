@@ -88,6 +88,8 @@ def train_channels(
         fitted = _train(stack, channels[c], c, window, fit, along, devices, told, checkpoints)
         if kept is not None:
             kept.save(place, fitted)
+        if checkpoints is not None:
+            checkpoints.of(*_first_plane(stack, channels[c], window, along)).remove()
         return fitted
 
     fitted = run_in_threads(train, tasks, devices.slots, told, check)
@@ -122,8 +124,7 @@ def _train(
 ) -> Fitted:
     samples = training_samples(stack.image.shape, window, along, fit.preset.stride)
     planes, valid = _training_planes(stack, channel.intensity, samples, c, fit, progress)
-    t, z = (window.start, 0) if along == "t" else (0, window.start)
-    place = (channel.channel, stack.t_start + t, stack.z_start + z)
+    place = _first_plane(stack, channel, window, along)
     seed = stream_seed(fit.seed, *place)
     told = _FurtherDraws(progress)
     pulse = partial(progress.advance, 0)
@@ -136,6 +137,14 @@ def _train(
         ),
         pulse,
     )  # fmt: skip
+
+
+def _first_plane(
+    stack: Stack, channel: Denoiser, window: Window, along: StackAxis
+) -> tuple[int, int, int]:
+    """Channel, frame and slice in the source at which a window begins."""
+    t, z = (window.start, 0) if along == "t" else (0, window.start)
+    return channel.channel, stack.t_start + t, stack.z_start + z
 
 
 class _FurtherDraws:

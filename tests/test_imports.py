@@ -15,11 +15,15 @@ PACKAGE = Path(__file__).parents[1] / "fm2s_stack"
 # Lower rows may not import higher ones. `stack`, `fm2s` and `store` share a row and may
 # not import each other; the parts of the other rows may.
 ROWS = (
-    ("errors", "image", "settings", "metrics", "memory", "progress"),
+    ("errors", "image", "settings", "metrics", "memory", "progress", "stopping"),
     ("plan",),
     ("stack", "fm2s", "store"),
     ("engine",),
-    ("pipeline", "planning", "sampling", "fitting", "record", "borrow", "target"),
+    (
+        *("planning", "sampling", "fitting", "kept_fits", "space"),
+        *("target", "terms", "standing", "wanted", "borrow", "holding"),
+        *("prepare", "record", "reload", "sealing", "summary", "pipeline"),
+    ),
     ("slurm", "batch", "ledger", "status"),
     ("report", "simulate"),
     ("cli", "__main__"),

@@ -5,21 +5,28 @@ from __future__ import annotations
 import os
 import signal
 import sys
+import threading
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from types import FrameType
 
 from fm2s_stack.errors import StoppedEarly
 from fm2s_stack.stopping import Stop
 
 STOPPED_EARLY = 75  #: exit code (EX_TEMPFAIL of sysexits.h)
+PATIENCE = 9.0  #: seconds that a run has to end by itself, once it is asked to
 _NAMES = ("SIGINT", "SIGTERM", "SIGUSR1")  # the last one is SLURM's to send, and not on Windows
 
 
 @contextmanager
 def stop_on_signals(stop: Stop) -> Iterator[None]:
-    """Within the block, signals ask to stop; a second interrupt ends the process at once."""
-    asked = False
+    """Within the block, signals ask to stop; a second interrupt ends the process at once.
+
+    A run that is deep in one long call of a library does not end in time. The process is then
+    left as if it had been killed, which costs the units in flight and no more.
+    """
+    asked, ended = False, threading.Event()
+    threading.Thread(target=_leave_in_time, args=(stop, ended), daemon=True).start()
 
     def handle(number: int, frame: FrameType | None) -> None:
         nonlocal asked
@@ -29,13 +36,26 @@ def stop_on_signals(stop: Stop) -> Iterator[None]:
             stop.request(name)
             raise StoppedEarly(f"stopped early: {name}")
         if number == signal.SIGINT:
-            sys.stderr.write("\nStopped at once; run the same command again to continue\n")
-            os._exit(STOPPED_EARLY)
+            _leave()
 
     numbers = [getattr(signal, name) for name in _NAMES if hasattr(signal, name)]
     before = {number: signal.signal(number, handle) for number in numbers}
     try:
         yield
     finally:
+        ended.set()
         for number, handler in before.items():
             signal.signal(number, handler)
+
+
+def _leave_in_time(stop: Stop, ended: threading.Event) -> None:
+    while not ended.wait(0.5):
+        if stop.is_requested and not ended.wait(PATIENCE):
+            _leave()
+
+
+def _leave() -> None:
+    with suppress(OSError, ValueError):
+        sys.stderr.write("\nStopped at once; run the same command again to continue\n")
+        sys.stderr.flush()
+    os._exit(STOPPED_EARLY)

@@ -209,7 +209,7 @@ def fit_plane(
     """Train a network on one plane, with the channel's intensity map."""
     unit, valid = channel.intensity.to_unit(plane), None
     if fit.nan == "keep":
-        valid = valid_pixels(plane)
+        valid = valid_pixels(plane, pulse)
         unit = fill_invalid(np.where(valid, unit, 0).astype(np.float32), valid)
         valid = valid[None]
     return fit_network(
