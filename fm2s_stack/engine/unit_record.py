@@ -31,8 +31,8 @@ class UnitRecord:
     files: tuple[StoredFile, ...] = ()  #: what it wrote, flushed
 
     def row(self) -> Mapping[str, Json]:
-        """The record as JSON holds it; a file is key, size and crc32c."""
-        files: list[Json] = [[file.key, file.size, file.crc32c] for file in self.files]
+        """The record as JSON holds it; a file is key, size and CRC-32."""
+        files: list[Json] = [[file.key, file.size, file.crc32] for file in self.files]
         told = {key: jsonable(value) for key, value in asdict(self).items() if key != "files"}
         return {**told, "files": files}
 

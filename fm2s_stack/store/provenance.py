@@ -48,8 +48,8 @@ KEYS: Mapping[str, str] = {
     "token": "name of the job: a hash of the terms and the networks; set when they are stored",
     "plan": "how the output was cut: stack axis, planes, rows and columns of a unit, units",
     "units": "number of units; the array fm2s_stack/units has a row of JSON for each: index, box,"
-    " device kind, seconds, clipped pixels, display range, files with size and crc32c",
-    "files": "every other file of the output but this one: key, size, crc32c",
+    " device kind, seconds, clipped pixels, display range, files with size and CRC-32",
+    "files": "every other file of the output but this one: key, size, CRC-32",
     "checksum": "crc32c of this file's JSON with sorted keys, without this key",
 }
 
@@ -156,7 +156,7 @@ def describe_result(
     bad_frames
         Mapping or dataclass of each plane that could not be read and was made up.
     files
-        Key, size and crc32c of each file that is no unit's.
+        Key, size and CRC-32 of each file that is no unit's.
 
     Returns
     -------
