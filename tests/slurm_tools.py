@@ -12,8 +12,6 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-import pytest
-
 PROGRAMS = ("munged", "slurmctld", "slurmd", "sbatch", "scontrol", "scancel")
 ENDED = {"COMPLETED", "FAILED", "CANCELLED", "TIMEOUT", "NODE_FAIL", "OUT_OF_MEMORY"}
 CORES = 4  # more than a small machine has: an array of four runs at once
@@ -90,19 +88,26 @@ class Slurm:
         own.sort(key=lambda told: int(told.get("ArrayTaskId", "0").split("-")[0].split(",")[0]))
         return [(told["JobState"], told["ExitCode"]) for told in own]
 
-    def until(self, job: str, *, states: set[str] | None = None, seconds: float = 120) -> None:
-        """Wait until a job, every task of it, has ended, or is in one of the states named."""
-        end, wanted = time.monotonic() + seconds, states or ENDED
-        while not all(state in wanted for state, _ in self.states(job)):
+    def until(self, job: str, seconds: float = 150) -> None:
+        """Wait until a job, every task of it, has ended."""
+        end = time.monotonic() + seconds
+        while not self.states(job) or not all(state in ENDED for state, _ in self.states(job)):
             assert time.monotonic() < end, self.told()
             time.sleep(0.3)
 
-    def task(self, array: str, number: int) -> str:
-        """State of one task of an array."""
+    def until_said(self, log: Path, text: str, seconds: float = 60) -> None:
+        """Wait until a log has a text."""
+        end = time.monotonic() + seconds
+        while not log.exists() or text not in log.read_text("utf-8"):
+            assert time.monotonic() < end, self.told()
+            time.sleep(0.3)
+
+    def task(self, array: str, number: int) -> tuple[str, str]:
+        """State and exit code of one task of an array."""
         for told in self.jobs():
             if told.get("ArrayJobId") == array and told.get("ArrayTaskId") == str(number):
-                return told["JobState"]
-        return "PENDING"
+                return told["JobState"], told["ExitCode"]
+        return "PENDING", ""
 
     def told(self) -> str:
         """Jobs and the ends of the logs, for the message of a failure."""
@@ -140,16 +145,6 @@ def missing() -> str | None:
     if absent:
         return f"no {absent[0]}: apt-get install slurm-wlm munge"
     return None if os.geteuid() == 0 else "a SLURM of one's own needs root"
-
-
-@pytest.fixture(scope="session")
-def slurm(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Slurm]:
-    """A SLURM of one node; the test is skipped where there can be none."""
-    why = missing()
-    if why is not None:
-        pytest.skip(why)
-    with one_node(tmp_path_factory.mktemp("slurm")) as running:
-        yield running
 
 
 def _configure(folder: Path) -> None:
