@@ -12,7 +12,7 @@ import io
 import json
 import os
 import sys
-import tempfile
+import uuid
 from dataclasses import astuple
 from pathlib import Path
 
@@ -111,11 +111,12 @@ def _save(saved: Path, key: list[object], table: PageTable) -> None:
 
 def _replace(saved: Path, data: bytes) -> None:
     saved.parent.mkdir(parents=True, exist_ok=True)
-    handle, temporary = tempfile.mkstemp(prefix=saved.stem, dir=saved.parent)
+    # Not by `tempfile`, whose files nobody else may read: the folder may be a group's.
+    temporary = saved.with_name(f"{saved.stem}-{uuid.uuid4().hex}")
     try:
-        with os.fdopen(handle, "wb") as file:
+        with temporary.open("xb") as file:
             file.write(data)
-        Path(temporary).replace(saved)
+        temporary.replace(saved)
     except OSError:
-        Path(temporary).unlink(missing_ok=True)
+        temporary.unlink(missing_ok=True)
         raise
