@@ -2,7 +2,8 @@
 
     python tests/fuzz_child.py SEEDS WORK [SEED NUMBER]
 
-SEEDS is a folder of seeds, made where it is missing; WORK holds the mutants. With SEED NUMBER one
+SEEDS is a folder of seeds, made where it is missing (with those of real files if
+``FM2S_STACK_TEST_DATA`` names their folder); WORK holds the mutants. With SEED NUMBER one
 mutant is made, kept in WORK and judged; else lines ``SEED NUMBER`` come from stdin, and each is
 answered by lines of JSON: ``{"stage": "reading"}`` and ``{"stage": "comparing"}`` as it begins with
 each, then the verdict.
@@ -22,7 +23,7 @@ from pathlib import Path
 
 import numpy as np
 from fuzz_oracle import faults, logged
-from fuzz_seeds import entry, write_seeds
+from fuzz_seeds import copy_real_seeds, entry, write_seeds
 from fuzz_tools import mutate
 
 from fm2s_stack.errors import Fm2sError, StackError, UsageError
@@ -81,7 +82,7 @@ def _wrong_refusal(error: BaseException, target: Path) -> list[str]:
         wrong.append(f"the message is not one line: {text!r}")
     if isinstance(error, Fm2sError) and target.name not in text:
         wrong.append(f"the message does not name the input: {text}")
-    if "memory" in text.lower() or "unable to allocate" in text.lower():
+    if "MemoryError" in text or "Unable to allocate" in text:
         wrong.append(f"took more memory than the process may have: {text}")
     return wrong
 
@@ -124,8 +125,11 @@ def main() -> None:
     seeds, work = Path(sys.argv[1]).absolute(), Path(sys.argv[2]).absolute()
     if not seeds.is_dir():
         write_seeds(seeds)
+        if "FM2S_STACK_TEST_DATA" in os.environ:
+            copy_real_seeds(Path(os.environ["FM2S_STACK_TEST_DATA"]), seeds)
     faulthandler.enable()
-    os.environ["XDG_CACHE_HOME"] = tempfile.mkdtemp(dir=work) if work.is_dir() else str(work)
+    work.mkdir(parents=True, exist_ok=True)
+    os.environ["XDG_CACHE_HOME"] = tempfile.mkdtemp(dir=work)
     _limit_memory()
     if len(sys.argv) == 5:
         _say(**judge(seeds, work, sys.argv[3], int(sys.argv[4])))

@@ -9,6 +9,7 @@ from __future__ import annotations
 import json
 import logging
 import math
+import re
 import zlib
 from collections import Counter
 from collections.abc import Iterable, Iterator
@@ -66,8 +67,9 @@ def _tiff_faults(opened: Path, stack: Stack, pixels: np.ndarray) -> Iterator[str
             stored.append(key)
             if wrong:
                 incomplete.setdefault(key, f"{file.name}: {wrong}")
-    virtual = set(_series_planes(opened, pixels.shape[-2:]))
-    unknown = [i for i, key in enumerate(ours) if key not in virtual and key not in set(stored)]
+    virtual = list(dict.fromkeys(_series_planes(opened, pixels.shape[-2:])))
+    stored += [key for key in virtual if key not in set(stored)]
+    unknown = [i for i, key in enumerate(ours) if key not in set(stored)]
     if unknown:
         yield f"planes {unknown[:5]} of {len(ours)} are no page that tifffile reads"
     yield from {incomplete[key] for key in ours if key in incomplete and key not in virtual}
@@ -76,8 +78,27 @@ def _tiff_faults(opened: Path, stack: Stack, pixels: np.ndarray) -> Iterator[str
         yield f"{len(ours)} planes of {like_ours.total()} pages that are alike, and no note"
     order = [stored.index(key) for key in ours if stored.count(key) == 1]
     in_file_order = len(stack.image.axes) == 3 and stack.format not in ANY_ORDER
+    in_file_order |= stack.format == "ScanImage TIFF" and pixels.shape[2] == 1
     if in_file_order and order != sorted(order):
         yield f"pages come in the order {order}"
+    if len(order) == len(ours) and not unknown:
+        yield from _order_faults(opened, stack, pixels)
+
+
+def _order_faults(opened: Path, stack: Stack, pixels: np.ndarray) -> Iterator[str]:
+    """Where tifffile names the same axes with the same lengths, every plane is at its place."""
+    if opened.suffix not in (".tif", ".tiff"):
+        return
+    with suppress(Exception), tifffile.TiffFile(opened) as tiff:
+        series = tiff.series[0]
+        axes = series.axes.lower()
+        if not set("yx") <= set(axes) <= set("tczyx") or series.nbytes > MOST_BYTES:
+            return
+        theirs = _canonical(series.asarray(), axes)
+        # Its series decode every page as the first one is stored, which may give other pixels.
+        alike = Counter(_planes(theirs)) == Counter(_planes(pixels))
+        if theirs.shape == pixels.shape and alike and not _same(theirs, pixels):
+            yield "tifffile has the planes in another order"
 
 
 def _is_like(key: bytes, ours: list[bytes]) -> bool:
@@ -117,12 +138,16 @@ def _lacking(tiff: tifffile.TiffFile, page: tifffile.TiffPage) -> str:
     expected = math.prod(page.chunked)
     if len(segments) < expected and not page.is_contiguous:
         return f"{len(segments)} strips or tiles where {expected} are needed"
-    if decode is None:
-        return ""
-    held = 0
+    held, ends = 0, []
     for offset, count in segments:
         tiff.filehandle.seek(offset)
-        held += len(decode(tiff.filehandle.read(count)))
+        data = tiff.filehandle.read(count)
+        held += len(decode(data)) if decode else 0
+        ends.append(data.rstrip(b"\0")[-2:])
+    if int(page.compression) == _JPEG:
+        return "" if set(ends) == {b"\xff\xd9"} else "a JPEG that ends early"
+    if decode is None:
+        return ""
     needed = page.imagelength * page.imagewidth * page.bitspersample // 8
     return f"its strips hold {held} bytes, {needed} are needed" if held < needed else ""
 
@@ -131,6 +156,7 @@ def _inflated(data: bytes) -> bytes:
     return zlib.decompressobj().decompress(data, MOST_BYTES)
 
 
+_JPEG = 7
 _DECODERS = {
     5: imagecodecs.lzw_decode,
     8: _inflated,
@@ -143,10 +169,24 @@ _DECODERS = {
 def _series_planes(file: Path, shape: tuple[int, ...]) -> Iterator[bytes]:
     """Planes of the series, which are more than the pages where planes have no directory."""
     with suppress(Exception), tifffile.TiffFile(file, is_ome=False) as tiff:
+        yield from _imagej_planes(tiff, shape)
         for series in tiff.series:
             if series.nbytes <= MOST_BYTES:
                 with suppress(Exception):
                     yield from _planes(series.asarray().reshape(-1, *shape))
+
+
+def _imagej_planes(tiff: tifffile.TiffFile, shape: tuple[int, ...]) -> Iterator[bytes]:
+    """As many planes behind each other as ImageJ's ``images`` says; tifffile goes by others."""
+    page = tiff.pages.first
+    text = page.tags[270].value
+    text = text.decode() if isinstance(text, bytes) else str(text)
+    said = re.match(r"ImageJ=.*^images=(\d+)$", text, re.DOTALL | re.MULTILINE)
+    if said and page.is_contiguous and int(said[1]) * page.nbytes <= MOST_BYTES:
+        order = np.dtype(page.dtype).newbyteorder(tiff.byteorder)
+        tiff.filehandle.seek(page.dataoffsets[0])
+        data = tiff.filehandle.read(int(said[1]) * page.nbytes)
+        yield from _planes(np.frombuffer(data, order).reshape(-1, *shape))
 
 
 def _zarr_faults(opened: Path, stack: Stack, pixels: np.ndarray) -> Iterator[str]:

@@ -21,10 +21,11 @@ Mutant = tuple[str, int]
 class Child:
     """One process that judges mutants until it crashes, hangs or has grown too large."""
 
-    def __init__(self, seeds: Path, work: Path) -> None:
+    def __init__(self, seeds: Path, work: Path, program: Path, patience: float) -> None:
+        self.patience = patience
         self.errors = (work / "stderr.txt").open("w+b")
         self.process = subprocess.Popen(
-            [sys.executable, str(CHILD), str(seeds), str(work)],
+            [sys.executable, str(program), str(seeds), str(work)],
             stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=self.errors, text=True,
         )  # fmt: skip
         self.lines: queue.Queue[str] = queue.Queue()
@@ -40,7 +41,7 @@ class Child:
         with contextlib.suppress(BrokenPipeError):
             self.process.stdin.write(f"{mutant[0]} {mutant[1]}\n")
             self.process.stdin.flush()
-        stage, patience = "starting", START_SECONDS if first else HANG_SECONDS
+        stage, patience = "starting", max(START_SECONDS, self.patience) if first else self.patience
         while True:
             try:
                 line = self.lines.get(timeout=patience)
@@ -52,7 +53,7 @@ class Child:
             answer = json.loads(line)
             if "stage" not in answer:
                 return answer
-            stage, patience = answer["stage"], HANG_SECONDS
+            stage, patience = answer["stage"], self.patience
 
     def _lost(self, mutant: Mutant, stage: str, how: str) -> dict:
         self.end()
@@ -67,9 +68,16 @@ class Child:
         self.process.wait()
 
 
-def run(seeds: Path, work: Path, mutants: Sequence[Mutant]) -> Iterator[dict]:
+def run(
+    seeds: Path,
+    work: Path,
+    mutants: Sequence[Mutant],
+    *,
+    program: Path = CHILD,
+    patience: float = HANG_SECONDS,
+) -> Iterator[dict]:
     """The verdict on each mutant, in order."""
-    child, first = Child(seeds, work), True
+    child, first = Child(seeds, work, program, patience), True
     try:
         for mutant in mutants:
             verdict = child.judge(mutant, first)
@@ -77,6 +85,6 @@ def run(seeds: Path, work: Path, mutants: Sequence[Mutant]) -> Iterator[dict]:
             yield verdict
             if first:
                 child.end()
-                child = Child(seeds, work)
+                child = Child(seeds, work, program, patience)
     finally:
         child.end()

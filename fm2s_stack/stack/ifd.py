@@ -33,6 +33,11 @@ X_RESOLUTION, Y_RESOLUTION, RESOLUTION_UNIT, SOFTWARE, ARTIST = 282, 283, 296, 3
 PREDICTOR, TILE_WIDTH, TILE_HEIGHT, TILE_OFFSETS, TILE_COUNTS = 317, 322, 323, 324, 325
 SAMPLE_FORMAT = 339
 DEPTH, METAMORPH, MICROMANAGER = 32997, 33629, 51123
+FAX = (2, 3, 4)  # compressions of one-bit images; tifffile makes zeros and ones of any type
+    2,
+    3,
+    4,
+)  # compressions of one-bit images, of which tifffile makes zeros and ones of any type
 FORMAT_CODES: tuple[int, ...] = (
     *(SUBFILE, WIDTH, HEIGHT, BITS, COMPRESSION, PHOTOMETRIC, FILL_ORDER, SAMPLES),
     *(STRIP_ROWS, PREDICTOR, TILE_WIDTH, TILE_HEIGHT, SAMPLE_FORMAT, DEPTH),
@@ -62,9 +67,10 @@ class PageFormat:
     plain: bool  #: uncompressed strips of whole bytes without predictor
     thumbnail: bool  #: a reduced image or mask beside the recording
     depth: int  #: planes inside one page (SGI ImageDepth)
-    # Not in the repr, which identities of inputs are hashed over: outputs remember those.
+    # These are not in the repr, which identities of inputs are hashed over: outputs remember those.
     segment_rows: int = field(repr=False)  #: rows of a strip or tile
     segment_columns: int = field(repr=False)  #: columns of a strip (those of the page) or tile
+    compression: int = field(repr=False)  #: code of the compression; 1: none
 
     @property
     def page_bytes(self) -> int:
@@ -253,4 +259,5 @@ def page_format(tiff: TiffBytes, entries: dict[int, Entry], page: int) -> PageFo
         depth=first(DEPTH, 1),
         segment_rows=rows,
         segment_columns=columns,
+        compression=first(COMPRESSION, 1),
     )

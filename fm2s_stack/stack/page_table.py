@@ -140,12 +140,13 @@ class _Walk:
     def _runs(
         self, entries: dict[int, Entry], page: int, form: PageFormat
     ) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
-        strips, tiles = entries.get(ifd.STRIP_OFFSETS), entries.get(ifd.TILE_OFFSETS)
-        where = strips or tiles
+        where = entries.get(ifd.STRIP_OFFSETS) or entries.get(ifd.TILE_OFFSETS)
         length = entries.get(ifd.STRIP_COUNTS) or entries.get(ifd.TILE_COUNTS)
-        if where is None or (strips and tiles):
+        pairs = ((ifd.STRIP_OFFSETS, ifd.TILE_OFFSETS), (ifd.STRIP_COUNTS, ifd.TILE_COUNTS))
+        twice = any(strips in entries and tiles in entries for strips, tiles in pairs)
+        if where is None or twice:
             raise StackUnreadable(
-                f"{self.tiff.path}: page {page} says {'twice' if where else 'not'} where its "
+                f"{self.tiff.path}: page {page} says {'twice' if twice else 'not'} where its "
                 "pixels lie; the file is damaged"
             )
         offsets = self.tiff.integers(where, f"offsets of page {page}")

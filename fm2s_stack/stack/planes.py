@@ -14,7 +14,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from fm2s_stack.errors import StackError, StackTruncated, StackUnreadable, UnsupportedPixels
+from fm2s_stack.stack.ifd import FAX
 from fm2s_stack.stack.reader import cannot_read, one_line
+from fm2s_stack.stack.tiff_pages import refuse_cut_jpeg
 
 if TYPE_CHECKING:
     from tifffile import TiffFile, TiffPage
@@ -191,6 +193,8 @@ def _page(file: Path, tif: TiffFile, number: int) -> TiffPage:
 def _tiff_info(file: Path, tif: TiffFile, page: TiffPage) -> PlaneInfo:
     if page.samplesperpixel > 1 or page.photometric in (2, 3, 5, 6, 8):
         raise _refuse_colour(file, getattr(page.photometric, "name", str(page.photometric)))
+    if int(page.compression) in FAX:
+        raise _refuse_colour(file, "black or white (fax compression)")
     if page.axes != "YX" or page.dtype is None:
         raise StackUnreadable(f"{file}: page has the axes {page.axes or 'none'}, expected YX")
     rows, columns = page.shape
@@ -219,4 +223,5 @@ def _tiff_plane(file: Path, tif: TiffFile, number: int, expected: PlaneInfo) -> 
             f"{file}: page {number + 1} lacks pixels ({tif.filehandle.size} bytes, "
             f"{max(ends, default=0)} expected); restore the file"
         )
+    refuse_cut_jpeg(tif, page)
     return np.asarray(page.asarray(), dtype=expected.dtype)

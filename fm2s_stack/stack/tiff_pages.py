@@ -20,6 +20,9 @@ from fm2s_stack.stack.reader import cannot_read, one_line
 if TYPE_CHECKING:
     import tifffile
 
+_JPEG = 7  # of Technical Note 2; strips of the older kind need not end in a marker
+_JPEG_END, _JPEG_TAIL = b"\xff\xd9", 64  # some writers pad with zeros
+
 
 @dataclass(frozen=True, eq=False)
 class RawPages:
@@ -120,6 +123,7 @@ class DecodedPages:
         try:
             tiff.filehandle.seek(int(self.ifds[page]))
             found = tifffile.TiffPage(tiff, index=page)
+            refuse_cut_jpeg(tiff, found)
             pixels: NDArray[np.generic] = found.asarray(maxworkers=1)
         except Exception as error:
             reason = f"page {page} (from 0): {type(error).__name__}: {one_line(error)}"
@@ -134,6 +138,23 @@ class DecodedPages:
 
     def _undecodable(self, reason: str) -> StackUnreadable:
         return StackUnreadable(f"{self.path}: cannot be decoded: {reason}; the file may be damaged")
+
+
+def refuse_cut_jpeg(tiff: tifffile.TiffFile, page: tifffile.TiffPage) -> None:
+    """Refuse strips or tiles of JPEG that end early, which libjpeg fills up with grey.
+
+    Raises
+    ------
+    ValueError
+        Where one lacks its marker of the end.
+    """
+    if int(page.compression) != _JPEG:
+        return
+    for offset, count in zip(page.dataoffsets, page.databytecounts, strict=False):
+        tail = min(count, _JPEG_TAIL)
+        tiff.filehandle.seek(offset + count - tail)
+        if not tiff.filehandle.read(tail).rstrip(b"\0").endswith(_JPEG_END):
+            raise ValueError(f"a JPEG of {count} bytes at byte {offset} was cut off")
 
 
 @dataclass(frozen=True, eq=False)

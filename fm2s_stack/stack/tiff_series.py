@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from fm2s_stack.errors import StackTruncated, StackUnreadable, UnsupportedPixels, UsageError
 from fm2s_stack.stack import imagej
-from fm2s_stack.stack.ifd import PageFormat
+from fm2s_stack.stack.ifd import FAX, PageFormat
 from fm2s_stack.stack.layout import check_count
 from fm2s_stack.stack.page_table import PageTable, shaped_metadata, shaped_pages
 from fm2s_stack.stack.pages import PageSource
@@ -163,6 +163,11 @@ def pixel_type(form: PageFormat, table: PageTable, path: Path) -> np.dtype:
         raise UnsupportedPixels(
             f"{path}: pixels are {name} bit, expected integers of 8 to 32 bits or floats of 16 to "
             "64; convert them first"
+        )
+    if form.compression in FAX:
+        raise UnsupportedPixels(
+            f"{path}: pixels of {bits} bit are in fax compression ({form.compression}), which has "
+            "black and white alone; the file is damaged"
         )
     if form.depth > 1:
         raise StackUnreadable(

@@ -29,6 +29,8 @@ from fm2s_stack.stack.reader import cannot_read, one_line
 
 MAX_CHUNKS = 20_000_000
 _TOLD_MISSING = 3
+_MANY_CHUNKS = 100_000
+_FEW_THERE = 1000  # one in so many is no recording
 _LARGE_CHUNK = 2**28  # bytes
 _MOST_COMPRESSION = 50_000  # zstd makes a run of zeros some 30,000 times smaller
 _DIGITS = re.compile("[0-9]+")
@@ -136,6 +138,11 @@ def _refuse_sizes(
 ) -> None:
     if expected and not files:
         raise StackTruncated(f"{folder}: none of its {expected} chunk files is there; restore them")
+    if expected > _MANY_CHUNKS and expected > _FEW_THERE * len(files):
+        raise StackTruncated(
+            f"{folder}: {len(files)} of its {expected} chunk files are there; its metadata is "
+            "damaged, or they were lost"
+        )
     empty = next((key for key, size in files if size == 0), None)
     if empty is not None:
         raise StackTruncated(f"{folder}: its chunk file {empty} is empty; restore it")
