@@ -8,7 +8,7 @@ from dataclasses import replace
 
 from fm2s_stack.engine.devices import DevicePool
 from fm2s_stack.engine.unit import Job, checkpoints_of
-from fm2s_stack.errors import OutputError, OutputIncomplete
+from fm2s_stack.errors import OutputError, OutputExists, OutputIncomplete
 from fm2s_stack.fitting import measure_channels, train_channels
 from fm2s_stack.fm2s.denoiser import Denoiser
 from fm2s_stack.kept_fits import KeptFits
@@ -19,7 +19,7 @@ from fm2s_stack.record import freeze, job_attributes
 from fm2s_stack.reload import load_frozen
 from fm2s_stack.space import require_space
 from fm2s_stack.standing import Standing, require_same_terms, standing
-from fm2s_stack.store.attributes import clear_output
+from fm2s_stack.store.attributes import clear_output, set_attributes
 from fm2s_stack.store.journal import Journal, clear_journal
 from fm2s_stack.store.omezarr import OutputLayout
 from fm2s_stack.wanted import Wanted
@@ -68,9 +68,21 @@ def _continue(
             f"{wanted.target.path} was cut into {found.told['plan']['units']} units, now it would "
             f"be {len(plan.units)}: make it anew with --overwrite"
         )
+    if wanted.terms != found.told["terms"]:
+        _change_terms(wanted)
     _tell(wanted, plan, devices, told)
     denoisers = load_frozen(wanted.target.zarr)
     return _job(wanted, plan, denoisers, found.told["token"]), plan
+
+
+def _change_terms(wanted: Wanted) -> None:
+    """Keep the terms that the rest is made under, where those differ in a harmless way."""
+    if wanted.run.units is not None:  # several processes must not change one file
+        raise OutputExists(
+            f"{wanted.target.path} was prepared with another --on-bad-frame: run the command with "
+            "--prepare in place of --units first"
+        )
+    set_attributes(wanted.target.zarr, terms=wanted.terms)
 
 
 def _begin(

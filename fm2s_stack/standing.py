@@ -16,6 +16,8 @@ from fm2s_stack.store.lock import live_holders
 from fm2s_stack.target import Target
 from fm2s_stack.terms import Terms, differences
 
+ON_BAD_FRAME = "fit.on_bad_frame"
+
 State = Literal["nothing", "begun", "frozen", "sealed", "finished"]
 
 
@@ -39,14 +41,15 @@ class Standing:
 
 
 def standing(target: Target) -> Standing:
-    """What stands at a target.
+    """What stands at a target; a TIFF or PNG that is to be replaced does not count.
 
     Raises
     ------
     OutputExists
         If it is not of this package.
     """
-    if target.kind != "zarr" and (target.path.exists() or target.path.is_symlink()):
+    exported = target.kind != "zarr" and not target.overwrite
+    if exported and (target.path.exists() or target.path.is_symlink()):
         told = exported_attributes(target.path)
         if told is None:
             raise _foreign(target.path, "a file")
@@ -59,6 +62,8 @@ def standing(target: Target) -> Standing:
     told = read_attributes(target.zarr)
     if status == "complete":
         return Standing("finished" if target.kind == "zarr" else "sealed", told)
+    if target.zarr.is_symlink():  # its journal is beside the folder, not beside the link
+        raise OutputExists(f"{target.zarr} is a link: name {target.zarr.resolve()} instead")
     return Standing("frozen" if told.get("token") else "begun", told)
 
 
@@ -79,12 +84,27 @@ def require_same_terms(target: Target, found: Standing, terms: Terms) -> None:
             "name, or --overwrite to make it anew"
         )
     other = differences(made, terms)
-    if other:
+    if other and not may_continue(found, terms):
         more = f" and {len(other) - 3} more" if len(other) > 3 else ""
         raise OutputExists(
             f"{target.path} was made otherwise: {', '.join(other[:3])}{more}; give another name, "
             "or --overwrite to make it anew"
         )
+
+
+def may_continue(found: Standing, terms: Terms) -> bool:
+    """Whether a run under other terms may continue an output.
+
+    One that stopped at a bad frame may, where bad frames are now made up: until there no pixel
+    would be another. Not so where planes are cut into tiles, since a plane may be bad in one
+    of its tiles only.
+    """
+    made = found.told.get("terms") or {}
+    if found.state != "frozen" or made.get(ON_BAD_FRAME) != "fail":
+        return False
+    plan, shape = found.told["plan"], made["shape"]
+    is_tiled = (plan["rows"], plan["columns"]) != tuple(shape[3:])
+    return not is_tiled and not differences({**made, ON_BAD_FRAME: terms[ON_BAD_FRAME]}, terms)
 
 
 def tidy(target: Target) -> None:

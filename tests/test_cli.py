@@ -175,10 +175,10 @@ def test_every_command_and_option_has_help():
         assert command is not None
         assert command.help and f"fm2s-stack {name}" in command.help, name
         options = [p for p in command.params if isinstance(p, click.Option)]
-        assert [p.opts for p in options if not p.help] == [], name
+        assert [p.opts for p in options if not p.help and not p.hidden] == [], name
 
 
-def test_a_killed_run_says_incomplete_and_is_only_replaced_when_asked(call, movie):
+def test_a_killed_run_says_incomplete_and_is_continued_or_replaced_when_asked(call, movie):
     out = movie.with_name("o.zarr")
     words = [movie, out, "-c", "srdtrans", "--fit", "frame", "--steps", "4000", "--quiet"]
     module = [sys.executable, "-m", "fm2s_stack", "denoise"]
@@ -189,8 +189,8 @@ def test_a_killed_run_says_incomplete_and_is_only_replaced_when_asked(call, movi
             time.sleep(0.05)
         run.send_signal(signal.SIGKILL if hasattr(signal, "SIGKILL") else signal.SIGTERM)
     assert attributes(out)["status"] == "incomplete"
-    line = call.refused(movie, out)
-    assert "incomplete" in line
+    line = call.refused(movie, out)  # in fewer steps than the run that was killed
+    assert "--steps (4000 there, 3 now)" in line
     assert "--overwrite" in line
     assert attributes(out)["status"] == "incomplete"
     assert "incomplete" in call.refused(movie, movie.with_name("p.zarr"), "--fit-from", out)
@@ -211,7 +211,7 @@ def test_a_fresh_interpreter_exits_with_the_same_codes(movie):
 
 
 @pytest.mark.parametrize("fit", ["stack", "frame"])
-def test_an_interrupt_ends_a_run_within_seconds_and_says_so(tmp_path, fit):
+def test_an_interrupt_ends_a_run_within_seconds_and_says_how_to_continue(tmp_path, fit):
     source = recording(tmp_path / "movie.tif", (12, 200, 200))
     command = [sys.executable, "-m", "fm2s_stack", "denoise", str(source)]
     command += [str(tmp_path / "out.zarr"), "-c", "srdtrans", "--fit", fit, "--steps", "100000"]
@@ -221,8 +221,9 @@ def test_an_interrupt_ends_a_run_within_seconds_and_says_so(tmp_path, fit):
         time.sleep(3)
         running.send_signal(signal.SIGINT)
         _, told = running.communicate(timeout=15)
-    assert running.returncode == 1
-    assert told.splitlines()[-1].startswith("Error: interrupted")
+    assert running.returncode == 75
+    assert told.splitlines()[-1].startswith("Stopped early: SIGINT")
+    assert told.splitlines()[-1].endswith("run the same command again to continue")
     assert "Traceback" not in told
 
 

@@ -82,7 +82,7 @@ def test_a_change_that_cannot_be_written_leaves_the_old_file(output, monkeypatch
 def test_an_unsealed_output_is_refused_by_name(output):
     with pytest.raises(OutputIncomplete, match=re.escape(str(output))) as refused:
         state.require_complete(output)
-    assert "--overwrite" in str(refused.value)
+    assert "continues it" in str(refused.value)
     state.seal(output, {})
     state.require_complete(output)
 

@@ -65,7 +65,7 @@ def test_networks_never_written_are_noticed(output):
     weights, loss = networks((6, 2, 1, 50))
     store.create_weights(output, weights.shape, depth=(4, 1))
     store.write_weights(output, weights[:4, :1], loss[:4, :1])
-    with pytest.raises(OutputIncomplete, match=r"8 networks are missing.*--overwrite"):
+    with pytest.raises(OutputIncomplete, match=r"8 networks are missing.*continues it"):
         store.read_weights(output)
 
 

@@ -83,7 +83,7 @@ def _denoise(
     summary = denoise_stack(stack, output, fit, **how)
     if as_json:
         click.echo(json.dumps(asdict(summary), indent=2))
-    elif not quiet:
+    elif not quiet and summary.total_seconds:  # else it was finished before, and said so
         click.echo(_sentence(summary), err=True)
 
 
