@@ -34,10 +34,6 @@ PREDICTOR, TILE_WIDTH, TILE_HEIGHT, TILE_OFFSETS, TILE_COUNTS = 317, 322, 323, 3
 SAMPLE_FORMAT = 339
 DEPTH, METAMORPH, MICROMANAGER = 32997, 33629, 51123
 FAX = (2, 3, 4)  # compressions of one-bit images; tifffile makes zeros and ones of any type
-    2,
-    3,
-    4,
-)  # compressions of one-bit images, of which tifffile makes zeros and ones of any type
 FORMAT_CODES: tuple[int, ...] = (
     *(SUBFILE, WIDTH, HEIGHT, BITS, COMPRESSION, PHOTOMETRIC, FILL_ORDER, SAMPLES),
     *(STRIP_ROWS, PREDICTOR, TILE_WIDTH, TILE_HEIGHT, SAMPLE_FORMAT, DEPTH),
