@@ -15,12 +15,14 @@ from fm2s_stack.plan import Unit
 from fm2s_stack.stack.bad_frames import BadFrame
 from fm2s_stack.standing import standing, tidy
 from fm2s_stack.stopping import Stop
-from fm2s_stack.store.attributes import read_attributes, seal
-from fm2s_stack.store.integrity import flush_files, is_there
+from fm2s_stack.store.attributes import read_attributes, restore_document, seal
+from fm2s_stack.store.document import KEY, attributes_of
+from fm2s_stack.store.integrity import StoredFile, flush_files, is_there, state_of
 from fm2s_stack.store.inventory import side_keys, sweep_partial
 from fm2s_stack.store.journal import Journal, journal_folder, remove_journal
 from fm2s_stack.store.provenance import describe_result
-from fm2s_stack.store.unit_table import write_units
+from fm2s_stack.store.spare import sealed_documents, write_spare
+from fm2s_stack.store.unit_table import read_units, write_units
 from fm2s_stack.store.weights import read_loss, stored_weights_sha256
 from fm2s_stack.target import Target
 
@@ -88,7 +90,8 @@ def finish(target: Target, check: Callable[[], None]) -> None:
                 f"{target.path} is not complete: {len(left)} of {count} units are left "
                 f"({_ranges(left)}); run them again, then seal"
             )
-        seal_output(target.zarr, list(done.values()))
+        if not reseal(target.zarr, list(done.values())):
+            seal_output(target.zarr, list(done.values()))
     if found.state != "finished":
         target.export(check)
         remove_journal(journal_folder(target.zarr))
@@ -144,6 +147,7 @@ def seal_output(path: str | Path, records: Sequence[UnitRecord]) -> None:
     sweep_partial(path)
     write_units(path, [_row(record) for record in records])
     owned = {file.key for record in records for file in record.files}
+    write_spare(path, side_keys(path, owned))
     result = describe_result(
         weights_sha256=told.get("weights_sha256") or stored_weights_sha256(path),
         device=", ".join(sorted({record.device for record in records})),
@@ -155,6 +159,45 @@ def seal_output(path: str | Path, records: Sequence[UnitRecord]) -> None:
         files=[list(asdict(f).values()) for f in flush_files(path, side_keys(path, owned))],
     )
     seal(path, result, _displays(records))
+
+
+def reseal(path: str | Path, records: Sequence[UnitRecord]) -> bool:
+    """Seal an output that was complete before as it was then, if every file is what it was.
+
+    That is so after a repair on the same kind of device, and after a seal that was cut short.
+
+    Parameters
+    ----------
+    path
+        The output.
+    records
+        Of every unit.
+
+    Returns
+    -------
+    bool
+        Whether it is complete now.
+
+    Raises
+    ------
+    OutputError
+        If it cannot be written.
+    """
+    token = read_attributes(path).get("token")
+    for document in sealed_documents(path):
+        then = attributes_of(document)[KEY]
+        if then.get("token") == token and _is_as_then(path, then, records):
+            sweep_partial(path)
+            restore_document(path, document)
+            return True
+    return False
+
+
+def _is_as_then(path: str | Path, then: Mapping[str, Any], records: Sequence[UnitRecord]) -> bool:
+    if any(state_of(path, StoredFile(*file)) != "intact" for file in then["files"]):
+        return False
+    rows = {row["index"]: UnitRecord.from_row(row).files for row in read_units(path)}
+    return rows == {record.index: record.files for record in records}
 
 
 def bad_frames(records: Sequence[UnitRecord]) -> list[BadFrame]:

@@ -13,10 +13,11 @@ from pathlib import Path
 from typing import Any, Literal
 
 from fm2s_stack.errors import OutputError, OutputExists, OutputIncomplete
+from fm2s_stack.store.document import KEY, attributes_of, checksum_of, text_of
 from fm2s_stack.store.files import replacing
 from fm2s_stack.store.provenance import jsonable
+from fm2s_stack.store.spare import keep_document, root_files
 
-KEY = "fm2s_stack"
 _ROOT_FILES = ("zarr.json", ".zgroup", ".zarray", ".zattrs")
 
 OutputStatus = Literal["absent", "empty", "complete", "incomplete", "foreign"]
@@ -53,7 +54,7 @@ def read_attributes(path: str | Path) -> dict[str, Any]:
     OutputError
         If there is no output of this package at the path.
     """
-    found = _attributes_of(_read(Path(path))).get(KEY)
+    found = attributes_of(_read(Path(path))).get(KEY)
     if not isinstance(found, dict):
         raise OutputError(f"{path} is an OME-Zarr or zarr that fm2s-stack did not write")
     return found
@@ -104,6 +105,29 @@ def seal(
     _change(Path(path), {**provenance, "status": "complete"}, windows)
 
 
+def restore_document(path: str | Path, document: Mapping[str, Any]) -> None:
+    """Put a whole document in the place of the root's, and of its copy.
+
+    Parameters
+    ----------
+    path
+        The output.
+    document
+        From `fm2s_stack.store.spare.sealed_documents`.
+
+    Raises
+    ------
+    OutputError
+        If it cannot be written.
+    """
+    try:
+        for key, content in reversed(root_files(document).items()):
+            with replacing(Path(path) / key) as temporary:
+                temporary.write_bytes(content)
+    except OSError as error:
+        raise OutputError(f"{path} cannot be written: {error}") from error
+
+
 def metadata_is_intact(path: str | Path) -> bool:
     """Whether the file with the root's attributes is as the seal left it.
 
@@ -113,8 +137,8 @@ def metadata_is_intact(path: str | Path) -> bool:
         If it cannot be read.
     """
     document = _read(Path(path))
-    told = _attributes_of(document).get(KEY)
-    return isinstance(told, dict) and told.get("checksum") == _checksum(document)
+    told = attributes_of(document).get(KEY)
+    return isinstance(told, dict) and told.get("checksum") == checksum_of(document)
 
 
 def require_complete(path: str | Path) -> None:
@@ -216,19 +240,13 @@ def _read(folder: Path) -> dict[str, Any]:
     return document
 
 
-def _attributes_of(document: dict[str, Any]) -> dict[str, Any]:
-    # zarr 3 keeps a node's attributes inside its metadata, zarr 2 in a file of their own.
-    found = document.get("attributes", {}) if "zarr_format" in document else document
-    return found if isinstance(found, dict) else {}
-
-
 def _change(
     folder: Path,
     changes: Mapping[str, object],
     windows: Sequence[tuple[float, float]] | None = None,
 ) -> None:
     document = _read(folder)
-    attributes = _attributes_of(document)
+    attributes = attributes_of(document)
     if not isinstance(attributes.get(KEY), dict):
         raise OutputError(f"{folder} is an OME-Zarr or zarr that fm2s-stack did not write")
     attributes[KEY].update({key: jsonable(value) for key, value in changes.items()})
@@ -236,25 +254,14 @@ def _change(
         _set_windows(attributes, windows)
     attributes[KEY].pop("checksum", None)
     if attributes[KEY].get("status") == "complete":
-        attributes[KEY]["checksum"] = _checksum(document)
-    text = json.dumps(document, indent=2, allow_nan=False)
+        attributes[KEY]["checksum"] = checksum_of(document)
     try:
+        if "checksum" in attributes[KEY]:
+            keep_document(folder, document)
         with replacing(_metadata_file(folder)) as temporary:
-            temporary.write_text(text, encoding="utf-8")
+            temporary.write_bytes(text_of(document).encode())
     except OSError as error:
         raise OutputError(f"{folder} cannot be written: {error}") from error
-
-
-def _checksum(document: dict[str, Any]) -> int:
-    """crc32c of the document as JSON with sorted keys, without the checksum itself."""
-    import google_crc32c
-
-    attributes = _attributes_of(document)
-    told = {key: value for key, value in attributes[KEY].items() if key != "checksum"}
-    rest = {**attributes, KEY: told}
-    whole = {**document, "attributes": rest} if "zarr_format" in document else rest
-    text = json.dumps(whole, sort_keys=True, separators=(",", ":"))
-    return int(google_crc32c.value(text.encode()))
 
 
 def _set_windows(attributes: dict[str, Any], windows: Sequence[tuple[float, float]]) -> None:

@@ -16,8 +16,9 @@ from numpy.typing import NDArray
 
 from fm2s_stack.errors import OutputError, OutputExists
 from fm2s_stack.image import CANONICAL_AXES, Image
-from fm2s_stack.store.attributes import KEY, read_attributes, require_complete
+from fm2s_stack.store.attributes import read_attributes, require_complete
 from fm2s_stack.store.boxes import missing_keys
+from fm2s_stack.store.document import KEY
 from fm2s_stack.store.files import replacing
 from fm2s_stack.store.ngff import read_image
 

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 from xml.etree import ElementTree
 
-from fm2s_stack.store.attributes import KEY
+from fm2s_stack.store.document import KEY
 
 _SUFFIXES = (".tif", ".tiff", ".png")
 

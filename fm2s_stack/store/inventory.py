@@ -7,6 +7,7 @@ from contextlib import suppress
 from pathlib import Path
 
 from fm2s_stack.store.side import GROUP
+from fm2s_stack.store.spare import is_copy
 
 METADATA = ("zarr.json", ".zarray", ".zattrs", ".zgroup")
 ROOTS = ("zarr.json", ".zattrs")  #: the file that holds the attributes, zarr 3 and 2
@@ -15,8 +16,8 @@ ROOTS = ("zarr.json", ".zattrs")  #: the file that holds the attributes, zarr 3 
 def side_keys(path: str | Path, unit_keys: Collection[str]) -> list[str]:
     """Keys of all that an output needs beside the files of units.
 
-    The file with the root's attributes is left out: it tells of the others, and has a
-    checksum of its own in it.
+    The file with the root's attributes and its copy are left out: they tell of the others, and
+    have a checksum of their own in them.
 
     Parameters
     ----------
@@ -29,7 +30,7 @@ def side_keys(path: str | Path, unit_keys: Collection[str]) -> list[str]:
     keys = [".zgroup"] if (root / ".zgroup").is_file() else []
     for level in sorted(root.glob("s[0-9]*")):
         keys += [f"{level.name}/{name}" for name in METADATA if (level / name).is_file()]
-    keys += [key for key in _walk(root, GROUP) if key not in unit_keys]
+    keys += [key for key in _walk(root, GROUP) if key not in unit_keys and not is_copy(key)]
     return keys
 
 

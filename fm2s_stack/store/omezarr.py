@@ -18,7 +18,7 @@ from fm2s_stack.errors import OutputError, OutputExists
 from fm2s_stack.image import CANONICAL_AXES, Image
 from fm2s_stack.plan import Level, Unit
 from fm2s_stack.settings import OmeZarrVersion
-from fm2s_stack.store.attributes import KEY, output_status
+from fm2s_stack.store.attributes import output_status
 from fm2s_stack.store.boxes import (
     KEY_ENCODING,
     Span,
@@ -28,6 +28,7 @@ from fm2s_stack.store.boxes import (
     unlink_keys,
     write_box,
 )
+from fm2s_stack.store.document import KEY
 from fm2s_stack.store.headers import write_timestamps
 from fm2s_stack.store.ngff import write_metadata
 from fm2s_stack.store.provenance import SCHEMA_VERSION, jsonable

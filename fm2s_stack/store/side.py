@@ -36,9 +36,15 @@ def side_group(path: str | Path) -> zarr.Group:
 
 
 def create_side(
-    path: str | Path, name: str, shape: Sequence[int], chunk: Sequence[int], dtype: np.dtype
+    path: str | Path,
+    name: str,
+    shape: Sequence[int],
+    chunk: Sequence[int],
+    dtype: np.dtype,
+    *,
+    plain: bool = False,
 ) -> None:
-    """Make an empty array: NaN for floats, else zero.
+    """Make an empty array: NaN for floats, else zero; `plain`: its files hold the bytes as such.
 
     Raises
     ------
@@ -53,7 +59,7 @@ def create_side(
             shape=tuple(shape),
             chunks=tuple(max(1, n) for n in chunk),
             dtype=dtype,
-            compressors=compressors(version),
+            compressors=None if plain else compressors(version),
             chunk_key_encoding=KEY_ENCODING[version],
             fill_value=np.nan if np.issubdtype(dtype, np.floating) else 0,
         )
@@ -61,9 +67,11 @@ def create_side(
         raise OutputError(f"{path}: {GROUP}/{name} cannot be created: {error}") from error
 
 
-def store_side(path: str | Path, name: str, values: NDArray[np.generic]) -> None:
+def store_side(
+    path: str | Path, name: str, values: NDArray[np.generic], *, plain: bool = False
+) -> None:
     """Make an array of one chunk with these values."""
-    create_side(path, name, values.shape, values.shape, values.dtype)
+    create_side(path, name, values.shape, values.shape, values.dtype, plain=plain)
     if values.size:
         write_box(path, f"{GROUP}/{name}", [(0, n) for n in values.shape], values)
 
