@@ -14,7 +14,7 @@ import platform
 import threading
 import time
 import uuid
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
@@ -143,7 +143,7 @@ def read_holder(path: Path) -> Holder | None:
 
 def _acquire(folder: Path, part: Part, note: Callable[[str], None]) -> Lock:
     path, holder = folder / f"lock-{part[0]}-of-{part[1]}.json", Holder.here(part)
-    _remove_stale(path, note)
+    _remove_dead([path], note)
     try:
         handle = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o666)
     except FileExistsError:
@@ -157,11 +157,12 @@ def _acquire(folder: Path, part: Part, note: Callable[[str], None]) -> Lock:
         os.close(handle)
     try:
         # Ours is visible before we look: of two that come together at least one steps back.
-        for other in sorted(folder.glob("lock-*.json")):
-            if other != path and _overlap(part, _part_of(other)):
-                _remove_stale(other, note)
-                if other.exists():
-                    raise _refusal(other)
+        found = (other for other in sorted(folder.glob("lock-*.json")) if other != path)
+        others = [other for other in found if _overlap(part, _part_of(other))]
+        _remove_dead(others, note)
+        for other in others:
+            if other.exists():
+                raise _refusal(other)
     except BaseException:
         path.unlink(missing_ok=True)
         raise
@@ -177,44 +178,45 @@ def _refusal(path: Path) -> OutputLocked:
     )
 
 
-def _remove_stale(path: Path, note: Callable[[str], None]) -> None:
-    """Remove a lock whose holder is dead."""
-    holder = read_holder(path)
-    if not path.exists() or (holder is not None and not _is_dead(path, holder, note)):
-        return
-    if holder is None and not _is_still(path, None, note):
-        return
+def _remove_dead(paths: Sequence[Path], note: Callable[[str], None]) -> None:
+    """Remove the locks whose holders are dead; those that cannot be asked are watched."""
+    unknown: dict[Path, Holder | None] = {}
+    for path in paths:
+        holder = read_holder(path)
+        if holder is not None and holder.is_here:
+            if _is_dead_here(holder):
+                _remove(path, holder)
+        elif path.exists():
+            unknown[path] = holder
+    for path in _still(unknown, note) if unknown else ():
+        _remove(path, unknown[path])
+
+
+def _remove(path: Path, holder: Holder | None) -> None:
     # Taken aside first: what is removed must be what was judged, not a newer one.
     aside = path.with_name(f"stale-{uuid.uuid4().hex}")
     with suppress(FileNotFoundError):
         path.rename(aside)
         taken = read_holder(aside)
-        if taken is not None and holder is not None and taken.owner != holder.owner:
+        if taken is not None and (holder is None or taken.owner != holder.owner):
             with suppress(OSError):
                 os.link(aside, path)
         aside.unlink(missing_ok=True)
-
-
-def _is_dead(path: Path, holder: Holder, note: Callable[[str], None]) -> bool:
-    if holder.is_here:
-        return _is_dead_here(holder)
-    return _is_still(path, holder, note)
 
 
 def _is_dead_here(holder: Holder) -> bool:
     return holder.is_here and not is_alive(holder.process, holder.started)
 
 
-def _is_still(path: Path, holder: Holder | None, note: Callable[[str], None]) -> bool:
-    """Watch a lock of another machine: whether its count stands still."""
-    who = "another machine" if holder is None else holder.host
-    note(f"{path.name} is held by a run on {who}: watching it for up to {PATIENCE:.0f} s")
-    until = time.monotonic() + PATIENCE
-    while time.monotonic() < until:
+def _still(found: Mapping[Path, Holder | None], note: Callable[[str], None]) -> set[Path]:
+    """Watch locks of other machines, all together: those whose count stands still."""
+    hosts = sorted({"another machine" if h is None else h.host for h in found.values()})
+    note(f"held by a run on {', '.join(hosts)}: watching it for up to {PATIENCE:.0f} s")
+    still, until = set(found), time.monotonic() + PATIENCE
+    while still and time.monotonic() < until:
         time.sleep(min(0.5, PATIENCE / 10))
-        if read_holder(path) != holder:
-            return False
-    return True
+        still = {path for path in still if read_holder(path) == found[path]}
+    return still
 
 
 def _part_of(path: Path) -> Part:
