@@ -21,6 +21,7 @@ setup(
     install_requires=[
         "click>=8.2",
         "dask[array]>=2026.8",
+        "distributed>=2026.8",
         "imagecodecs>=2026.3.6",
         "numpy>=2.0",
         "ome-zarr>=0.18",

@@ -16,6 +16,7 @@
     |   `-- OutputIncomplete                   the output was never sealed
     |-- MemoryTooSmall (MemoryError)           no plan fits in the allowed memory
     |-- DeviceError (RuntimeError)             no such device
+    |-- ClusterError (RuntimeError)            a Dask cluster, or what failed on one
     `-- StoppedEarly                           asked to stop before it was done
 
 Each message is one line that gives the file or option, the value met, what was
@@ -78,6 +79,10 @@ class MemoryTooSmall(Fm2sError, MemoryError):
 
 class DeviceError(Fm2sError, RuntimeError):
     """A device that does not exist or cannot be used."""
+
+
+class ClusterError(Fm2sError, RuntimeError):
+    """A Dask cluster that cannot be used or was lost, or units that failed on it."""
 
 
 class StoppedEarly(Fm2sError):

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from functools import partial
 
 import numpy as np
@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from fm2s_stack.engine.devices import DevicePool
 from fm2s_stack.engine.faults import compute_on
-from fm2s_stack.engine.pool import run_in_threads
+from fm2s_stack.engine.work import Place, Work
 from fm2s_stack.fm2s.denoiser import Denoiser
 from fm2s_stack.fm2s.fit import Fitted, fit_network
 from fm2s_stack.fm2s.intensity import IntensityMap
@@ -20,7 +20,7 @@ from fm2s_stack.fm2s.padding import fill_invalid, valid_pixels
 from fm2s_stack.fm2s.seeds import stream_seed
 from fm2s_stack.image import StackAxis
 from fm2s_stack.kept_fits import KeptFits
-from fm2s_stack.progress import Progress, Pulse, Silent, Stoppable, unheard
+from fm2s_stack.progress import Progress, Pulse, Silent, unheard
 from fm2s_stack.sampling import (
     Sample,
     Window,
@@ -32,6 +32,8 @@ from fm2s_stack.sampling import (
 from fm2s_stack.settings import FitSettings
 from fm2s_stack.stack.base import Stack
 from fm2s_stack.store.checkpoints import FitCheckpoints
+
+FitTask = tuple[int, Window]  #: channel of the stack, and planes that share a network
 
 
 def measure_channels(
@@ -57,7 +59,7 @@ def train_channels(
     channels: tuple[Denoiser, ...],
     fit: FitSettings,
     along: StackAxis,
-    devices: DevicePool,
+    place: Place,
     progress: Progress,
     *,
     checkpoints: FitCheckpoints | None = None,
@@ -66,34 +68,23 @@ def train_channels(
 ) -> tuple[Denoiser, ...]:
     """The denoisers with a network for each channel and window.
 
-    Fits run side by side, one a device slot; each has its own random stream, so that the
-    order never shows. Those that were stopped go on from `checkpoints`, to the same bits;
-    those that were finished are taken from `kept`. `check` is called a few times a second and
-    raises to stop.
+    Fits run side by side, as many as the place computes; each has its own random stream, so
+    that the order never shows. Those that were stopped go on from `checkpoints`, to the same
+    bits; those that were finished are taken from `kept`. `check` is called a few times a
+    second and raises to stop.
     """
     axis, origin = (0, stack.t_start) if along == "t" else (2, stack.z_start)
     windows = fit_windows(stack.image.shape[axis], fit)
     tasks = [(c, window) for c in range(len(channels)) for window in windows]
-    told = Stoppable(progress)
-    told.start("fit", len(tasks) * fit.draws, "draws")
-
-    known = kept.load() if kept is not None else {}
-
-    def train(task: tuple[int, Window]) -> Fitted:
-        c, window = task
-        place = (channels[c].channel, window.start)
-        if place in known:
-            told.advance(fit.draws)
-            return known[place]
-        fitted = _train(stack, channels[c], c, window, fit, along, devices, told, checkpoints)
-        if kept is not None:
-            kept.save(place, fitted)
-        if checkpoints is not None:
-            checkpoints.of(*_first_plane(stack, channels[c], window, along)).remove()
-        return fitted
-
-    fitted = run_in_threads(train, tasks, devices.slots, told, check)
-    told.finish()
+    known = {} if kept is None else kept.load()
+    left = [task for task in tasks if _place(channels, task) not in known]
+    training = _Training(stack, channels, fit, along, checkpoints, kept)
+    work = Work(training.train, lambda task: fit.draws, training.name)
+    progress.start("fit", len(tasks) * fit.draws, "draws")
+    progress.advance((len(tasks) - len(left)) * fit.draws)
+    made = dict(zip(left, place.each(work, left, progress, check), strict=True)) if left else {}
+    progress.finish()
+    fitted = [made[task] if task in made else known[_place(channels, task)] for task in tasks]
     positions = np.array([window.centre + origin for window in windows])
     return tuple(
         replace(
@@ -111,40 +102,51 @@ def _split(fitted: list[Fitted], size: int) -> Iterator[list[Fitted]]:
         yield fitted[start : start + size]
 
 
-def _train(
-    stack: Stack,
-    channel: Denoiser,
-    c: int,
-    window: Window,
-    fit: FitSettings,
-    along: StackAxis,
-    devices: DevicePool,
-    progress: Progress,
-    checkpoints: FitCheckpoints | None,
-) -> Fitted:
-    samples = training_samples(stack.image.shape, window, along, fit.preset.stride)
-    planes, valid = _training_planes(stack, channel.intensity, samples, c, fit, progress)
-    place = _first_plane(stack, channel, window, along)
-    seed = stream_seed(fit.seed, *place)
-    told = _FurtherDraws(progress)
-    pulse = partial(progress.advance, 0)
-    checkpoint = None if checkpoints is None else checkpoints.of(*place)
-    return compute_on(
-        devices,
-        lambda device: fit_network(
-            planes, fit, seed, valid=valid, device=device,
-            progress=told, pulse=pulse, checkpoint=checkpoint,
-        ),
-        pulse,
-    )  # fmt: skip
+def _place(channels: tuple[Denoiser, ...], task: FitTask) -> tuple[int, int]:
+    """Channel of the source and first plane: what a kept fit is known by."""
+    return channels[task[0]].channel, task[1].start
 
 
-def _first_plane(
-    stack: Stack, channel: Denoiser, window: Window, along: StackAxis
-) -> tuple[int, int, int]:
-    """Channel, frame and slice in the source at which a window begins."""
-    t, z = (window.start, 0) if along == "t" else (0, window.start)
-    return channel.channel, stack.t_start + t, stack.z_start + z
+@dataclass(frozen=True, eq=False)
+class _Training:
+    """All that the fits of a stack need; pickles."""
+
+    stack: Stack
+    channels: tuple[Denoiser, ...]
+    fit: FitSettings
+    along: StackAxis
+    checkpoints: FitCheckpoints | None
+    kept: KeptFits | None
+
+    def train(self, task: FitTask, devices: DevicePool, progress: Progress) -> Fitted:
+        """Train the network of a channel and window, and keep it."""
+        fitted = self._train(*task, devices, progress)
+        if self.kept is not None:
+            self.kept.save(_place(self.channels, task), fitted)
+        return fitted
+
+    def name(self, task: FitTask) -> str:
+        """A fit in words."""
+        c, window = task
+        return f"the fit of channel {self.channels[c].channel}, planes from {window.start}"
+
+    def _train(self, c: int, window: Window, devices: DevicePool, progress: Progress) -> Fitted:
+        stack, channel, fit = self.stack, self.channels[c], self.fit
+        samples = training_samples(stack.image.shape, window, self.along, fit.preset.stride)
+        planes, valid = _training_planes(stack, channel.intensity, samples, c, fit, progress)
+        t, z = (window.start, 0) if self.along == "t" else (0, window.start)
+        source = (channel.channel, stack.t_start + t, stack.z_start + z)
+        seed = stream_seed(fit.seed, *source)
+        told, pulse = _FurtherDraws(progress), partial(progress.advance, 0)
+        checkpoint = None if self.checkpoints is None else self.checkpoints.of(*source)
+        return compute_on(
+            devices,
+            lambda device: fit_network(
+                planes, fit, seed, valid=valid, device=device,
+                progress=told, pulse=pulse, checkpoint=checkpoint,
+            ),
+            pulse,
+        )  # fmt: skip
 
 
 class _FurtherDraws:

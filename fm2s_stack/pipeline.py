@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from dataclasses import replace
 from pathlib import Path
 
-from fm2s_stack.engine.devices import DevicePool, find_device, usable_threads
-from fm2s_stack.engine.local import run_local
+from fm2s_stack.engine.choose import opened_place
+from fm2s_stack.engine.run import planes_of, run_units
 from fm2s_stack.engine.unit import Job
 from fm2s_stack.engine.unit_record import UnitRecord
+from fm2s_stack.engine.work import Place
 from fm2s_stack.errors import StoppedEarly
 from fm2s_stack.fitting import measure_channels, train_channels
 from fm2s_stack.fm2s.denoiser import Denoiser
@@ -18,7 +19,7 @@ from fm2s_stack.holding import held
 from fm2s_stack.plan import Plan, Unit, share_of
 from fm2s_stack.planning import plan_stack
 from fm2s_stack.prepare import open_job
-from fm2s_stack.progress import Progress, Silent
+from fm2s_stack.progress import Progress, Silent, unheard
 from fm2s_stack.reload import load_denoisers
 from fm2s_stack.sealing import bad_frames, done_units, finish, is_done, progress_text
 from fm2s_stack.settings import FitSettings, RunSettings, WriteSettings
@@ -91,18 +92,19 @@ def denoise_stack(
     told, stop = progress or Silent(), stop or Stop()
     if done := _finished(wanted, told, stop):
         return done
-    clock, devices = Clock(), _devices(run)
-    with _held(wanted, stop, told) as check:
-        job, plan = open_job(wanted, devices, told, check)
+    clock = Clock()
+    with _held(wanted, stop, told) as check, _place(wanted, told, check) as place:
+        wanted = replace(wanted, run=place.settle(run))
+        job, plan = open_job(wanted, place, told, check)
         clock.lap("fit")
         before = done_units(job.layout.path)
-        records = _run(job, plan, before, run, devices, told, check)
+        records = _run(job, plan, before, run, place, told, check)
         clock.lap("apply")
         if run.units is None:
             finish(wanted.target, check)
     for line in bad_frame_lines(stack, bad_frames(records)):
         told.note(line)
-    return summary_of(wanted, plan, devices.device, job.denoisers, records, len(before), clock)
+    return summary_of(wanted, plan, place.device, job.denoisers, records, len(before), clock)
 
 
 def prepare_stack(
@@ -128,8 +130,8 @@ def prepare_stack(
     told, stop = progress or Silent(), stop or Stop()
     if _finished(wanted, told, stop):
         return 0
-    with _held(wanted, stop, told) as check:
-        _, plan = open_job(wanted, _devices(run), told, check)
+    with _held(wanted, stop, told) as check, _place(wanted, told, check) as place:
+        _, plan = open_job(replace(wanted, run=place.settle(run)), place, told, check)
         return len(plan.units) - len(done_units(wanted.target.zarr))
 
 
@@ -165,11 +167,14 @@ def fit_stack(
     along = run.along or stack.image.default_along()
     told = progress or Silent()
     channels = measure_channels(stack, settings, told)
-    return train_channels(stack, channels, settings, along, _devices(run), told)
+    with opened_place(run, stack, None, told, unheard) as place:
+        return train_channels(stack, channels, settings, along, place, told)
 
 
-def _devices(run: RunSettings) -> DevicePool:
-    return DevicePool(find_device(run.device), usable_threads(run.threads))
+def _place(
+    wanted: Wanted, told: Progress, check: Callable[[], None]
+) -> AbstractContextManager[Place]:
+    return opened_place(wanted.run, wanted.stack, wanted.folder, told, check)
 
 
 def _finished(wanted: Wanted, told: Progress, stop: Stop) -> Summary | None:
@@ -196,7 +201,7 @@ def _run(
     plan: Plan,
     before: Mapping[int, UnitRecord],
     run: RunSettings,
-    devices: DevicePool,
+    place: Place,
     told: Progress,
     check: Callable[[], None],
 ) -> list[UnitRecord]:
@@ -207,8 +212,8 @@ def _run(
         told.note(f"continues: {len(before)} of {len(plan.units)} units are done")
     if not left:
         return list(before.values())
-    told.start(*_step(job, left, devices))
-    records = run_local(job, left, plan.workers, devices, told, check)
+    told.start(*_step(job, left, place))
+    records = run_units(job, left, plan.workers, place, told, check)
     told.finish()
     return list({**before, **{record.index: record for record in records}}.values())
 
@@ -224,10 +229,10 @@ def _held(wanted: Wanted, stop: Stop, told: Progress) -> Iterator[Callable[[], N
         raise StoppedEarly(f"{stopped}; {far}run the same command again to continue") from None
 
 
-def _step(job: Job, left: Sequence[Unit], devices: DevicePool) -> tuple[str, int, str]:
+def _step(job: Job, left: Sequence[Unit], place: Place) -> tuple[str, int, str]:
     """Name, amount and kind of the work that the units are."""
     *_, rows, columns = job.layout.image.shape
     is_tiled = (left[0].y[1] - left[0].y[0], left[0].x[1] - left[0].x[0]) != (rows, columns)
     name = "fit and denoise" if job.fit.mode == "frame" else "denoise"
-    planes = sum(unit.shape[0] * unit.shape[2] for unit in left)
-    return f"{name} on {devices.device}", planes, "tiles of planes" if is_tiled else "planes"
+    planes = sum(map(planes_of, left))
+    return f"{name} on {place.where}", planes, "tiles of planes" if is_tiled else "planes"

@@ -6,8 +6,8 @@ import time
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 
-from fm2s_stack.engine.devices import DevicePool
 from fm2s_stack.engine.unit import Job, checkpoints_of
+from fm2s_stack.engine.work import Place
 from fm2s_stack.errors import OutputError, OutputExists, OutputIncomplete
 from fm2s_stack.fitting import measure_channels, train_channels
 from fm2s_stack.fm2s.denoiser import Denoiser
@@ -26,7 +26,7 @@ from fm2s_stack.wanted import Wanted
 
 
 def open_job(
-    wanted: Wanted, devices: DevicePool, told: Progress, check: Callable[[], None]
+    wanted: Wanted, place: Place, told: Progress, check: Callable[[], None]
 ) -> tuple[Job, Plan]:
     """Continue the job at a target, or begin it: fit, create the output, freeze.
 
@@ -47,18 +47,16 @@ def open_job(
     found = Standing("nothing") if wanted.target.overwrite else standing(wanted.target)
     require_same_terms(wanted.target, found, wanted.terms)
     if found.state == "frozen":
-        return _continue(wanted, found, devices, told)
+        return _continue(wanted, found, place, told)
     if wanted.run.units is not None:
         raise OutputIncomplete(
             f"{wanted.target.path} is not prepared: run the command with --prepare in place of "
             "--units first"
         )
-    return _begin(wanted, devices, told, check)
+    return _begin(wanted, place, told, check)
 
 
-def _continue(
-    wanted: Wanted, found: Standing, devices: DevicePool, told: Progress
-) -> tuple[Job, Plan]:
+def _continue(wanted: Wanted, found: Standing, place: Place, told: Progress) -> tuple[Job, Plan]:
     plan = plan_stack(
         wanted.stack, wanted.fit, write=wanted.write, run=wanted.run, trained=True, cut=found.cut
     )
@@ -70,7 +68,7 @@ def _continue(
         )
     if wanted.terms != found.told["terms"]:
         _change_terms(wanted)
-    _tell(wanted, plan, devices, told)
+    _tell(wanted, plan, place, told)
     denoisers = load_frozen(wanted.target.zarr)
     return _job(wanted, plan, denoisers, found.told["token"]), plan
 
@@ -86,17 +84,17 @@ def _change_terms(wanted: Wanted) -> None:
 
 
 def _begin(
-    wanted: Wanted, devices: DevicePool, told: Progress, check: Callable[[], None]
+    wanted: Wanted, place: Place, told: Progress, check: Callable[[], None]
 ) -> tuple[Job, Plan]:
     trained = wanted.borrowed is not None
     plan = plan_stack(wanted.stack, wanted.fit, write=wanted.write, run=wanted.run, trained=trained)
     plan.require_memory()
     require_space(wanted, plan)
-    _tell(wanted, plan, devices, told)
+    _tell(wanted, plan, place, told)
     if wanted.target.overwrite:
         clear_journal(wanted.folder)
     began = time.perf_counter()
-    denoisers = _networks(wanted, devices, told, check)
+    denoisers = _networks(wanted, place, told, check)
     seconds = time.perf_counter() - began
     job = _job(wanted, plan, denoisers, "")
     clear_output(wanted.target.zarr)
@@ -106,7 +104,7 @@ def _begin(
 
 
 def _networks(
-    wanted: Wanted, devices: DevicePool, told: Progress, check: Callable[[], None]
+    wanted: Wanted, place: Place, told: Progress, check: Callable[[], None]
 ) -> tuple[Denoiser, ...]:
     """One denoiser a channel: borrowed, trained, or only measured in mode ``frame``."""
     if wanted.borrowed is not None:
@@ -119,7 +117,7 @@ def _networks(
         channels,
         wanted.fit,
         wanted.along,
-        devices,
+        place,
         told,
         checkpoints=checkpoints_of(wanted.fits),
         kept=KeptFits(wanted.fits),
@@ -134,13 +132,13 @@ def _job(wanted: Wanted, plan: Plan, denoisers: Sequence[Denoiser], token: str) 
     return Job(wanted.stack, layout, plan.along, wanted.fit, tuple(denoisers), journal)
 
 
-def _tell(wanted: Wanted, plan: Plan, devices: DevicePool, told: Progress) -> None:
+def _tell(wanted: Wanted, plan: Plan, place: Place, told: Progress) -> None:
     for note in wanted.stack.notes:
         told.note(note)
     image, count = wanted.stack.image, len(plan.units)
     sizes = " x ".join(map(str, image.real_shape))
     told.note(
         f"{wanted.stack.format}, {image.axes} {sizes} {image.dtype}: {count} "
-        f"unit{'s' * (count > 1)} on {devices.device}, "
-        f"{plan.projected_bytes / 1e9:.2f} GB of memory at most"
+        f"unit{'s' * (count > 1)} on {place.where}, "
+        f"{plan.projected_bytes / 1e9:.2f} GB of memory at most{' each' * (place.processes > 1)}"
     )

@@ -70,3 +70,5 @@ class RunSettings:
     memory: int | None = None  #: bytes the process may use; None: what the machine allows
     threads: int | None = None  #: units computed at a time on the CPU; None: the affinity
     units: tuple[int, int] | None = None  #: share i of n of the units, i from 1; None: all
+    scheduler: str | None = None  #: address or file of a Dask scheduler; None: no cluster of others
+    workers: int | None = None  #: processes of a local Dask cluster; None: threads of this process

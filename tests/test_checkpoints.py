@@ -19,6 +19,7 @@ import torch
 
 from fm2s_stack import open_stack
 from fm2s_stack.engine.devices import DevicePool
+from fm2s_stack.engine.local import Here
 from fm2s_stack.errors import StoppedEarly
 from fm2s_stack.fitting import measure_channels, train_channels
 from fm2s_stack.fm2s import checkpoint as policy
@@ -260,8 +261,8 @@ def test_the_fits_of_a_stack_go_on_and_count_every_draw_once(tmp_path, monkeypat
 
     def train(told: Counted, kept: FitCheckpoints | None) -> np.ndarray:
         channels = measure_channels(stack, fit)
-        pool = DevicePool("cpu")
-        (made,) = train_channels(stack, channels, fit, "t", pool, told, checkpoints=kept)
+        place = Here(DevicePool("cpu"))
+        (made,) = train_channels(stack, channels, fit, "t", place, told, checkpoints=kept)
         return made.weights
 
     expected = train(Counted(), None)

@@ -1,55 +1,49 @@
-"""Running units in this process: a few threads, so that reading, computing, writing overlap."""
+"""Doing tasks in this process: a few threads, so that reading, computing, writing overlap."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 
 from fm2s_stack.engine.devices import DevicePool
 from fm2s_stack.engine.pool import run_in_threads
-from fm2s_stack.engine.unit import Job, run_unit
-from fm2s_stack.engine.unit_record import UnitRecord
-from fm2s_stack.plan import Unit
+from fm2s_stack.engine.work import Result, Task, Work
 from fm2s_stack.progress import Progress, Stoppable
+from fm2s_stack.settings import RunSettings
 
 
-def run_local(
-    job: Job,
-    units: Sequence[Unit],
-    workers: int,
-    devices: DevicePool,
-    progress: Progress,
-    check: Callable[[], None],
-) -> list[UnitRecord]:
-    """Run units; at most `workers` are in flight.
+@dataclass(frozen=True)
+class Here:
+    """The `Place` that is this process. The first error of a task ends the run."""
 
-    Parameters
-    ----------
-    job, units
-        What to do, in the order they are begun.
-    workers
-        Units in flight at a time.
-    devices
-        Where to compute.
-    progress
-        Told of every plane.
-    check
-        Called a few times a second; raises to stop the run.
+    devices: DevicePool  #: where to compute
+    processes: int = 1  #: this one
 
-    Returns
-    -------
-    list of UnitRecord
-        One a unit, in the order given.
+    @property
+    def device(self) -> str:
+        """``cpu`` or ``cuda:N``."""
+        return self.devices.device
 
-    Raises
-    ------
-    Fm2sError
-        The first error of a unit; units not started are left.
-    StoppedEarly
-        Of `check`, when those in flight have ended or been abandoned.
-    """
-    told = Stoppable(progress)
+    @property
+    def where(self) -> str:
+        """The device's name."""
+        return self.devices.device
 
-    def run(unit: Unit) -> UnitRecord:
-        return run_unit(job, unit, devices, told)
+    def settle(self, run: RunSettings) -> RunSettings:
+        """The settings as they are."""
+        return run
 
-    return run_in_threads(run, units, workers, told, check)
+    def each(
+        self,
+        work: Work[Task, Result],
+        tasks: Sequence[Task],
+        progress: Progress,
+        check: Callable[[], None],
+    ) -> list[Result]:
+        """Do every task, as `Place` says; those not begun are left when one fails."""
+        told = Stoppable(progress)
+
+        def do(task: Task) -> Result:
+            return work.do(task, self.devices, told)
+
+        return run_in_threads(do, tasks, work.most or self.devices.slots, told, check)

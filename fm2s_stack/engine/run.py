@@ -1,0 +1,61 @@
+"""Running units at a place."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from functools import partial
+
+from fm2s_stack.engine.unit import Job, run_unit
+from fm2s_stack.engine.unit_record import UnitRecord
+from fm2s_stack.engine.work import Place, Work
+from fm2s_stack.plan import Unit
+from fm2s_stack.progress import Progress
+
+
+def run_units(
+    job: Job,
+    units: Sequence[Unit],
+    most: int,
+    place: Place,
+    progress: Progress,
+    check: Callable[[], None],
+) -> list[UnitRecord]:
+    """Run units of a job; parameters and errors as `Place.each`.
+
+    Parameters
+    ----------
+    most
+        Units in flight at a time in one process.
+
+    Returns
+    -------
+    list of UnitRecord
+        One a unit, in the order given.
+    """
+    work = Work(partial(run_unit, job), planes_of, partial(name_unit, job), most)
+    return place.each(work, units, progress, check)
+
+
+def planes_of(unit: Unit) -> int:
+    """Planes, or tiles of them, that a unit is."""
+    return unit.shape[0] * unit.shape[2]
+
+
+def name_unit(job: Job, unit: Unit) -> str:
+    """A unit in words, by its source indices."""
+    frames, channels, slices, rows, columns = job.stack.image.shape
+    words = []
+    if frames > 1:
+        words.append(_span("frame", unit.t, job.stack.t_start))
+    if channels > 1:
+        words.append(f"channel {job.stack.channel_indices[unit.c]}")
+    if slices > 1:
+        words.append(_span("slice", unit.z, job.stack.z_start))
+    if unit.shape[3:] != (rows, columns):
+        words += [_span("row", unit.y, 0), _span("column", unit.x, 0)]
+    return ", ".join(words) or "the plane"
+
+
+def _span(what: str, bounds: tuple[int, int], origin: int) -> str:
+    first, last = bounds[0] + origin, bounds[1] - 1 + origin
+    return f"{what} {first}" if first == last else f"{what}s {first} to {last}"
