@@ -53,10 +53,12 @@ def status_of(path: str | Path) -> tuple[OutputStatus, ...]:
         If nothing of this package is there.
     """
     given = Path(path)
-    if given.suffix.lower() in (".zarr", ".tif", ".tiff", ".png") and _is_begun(given):
+    if _is_begun(given):
         return (output_status(given),)
     if not given.is_dir():
-        raise OutputError(f"{path}: no such output or folder of outputs; check the path")
+        raise OutputError(
+            f"{path}: no output of fm2s-stack and no folder of outputs; check the path"
+        )
     listed, failures = read_ledger(given), read_failures(ledger_folder(given))
     names = dict.fromkeys([*listed, *_outputs_in(given)])
     if not names:
@@ -117,10 +119,9 @@ def _units(target: Target, found: Standing) -> tuple[int, int | None]:
 
 
 def _is_begun(path: Path) -> bool:
-    if path.is_dir() and not (path / "zarr.json").exists() and not (path / ".zattrs").exists():
-        return journal_folder(path).is_dir()
+    """Whether an output of this name is there, or lies half made beside it."""
     beside = [path, path.with_name(path.name + UNFINISHED), journal_folder(path)]
-    return any(one.exists() for one in beside)
+    return any(one.exists() and _output_of(one) == path.name for one in beside)
 
 
 def _outputs_in(folder: Path) -> list[str]:
