@@ -20,6 +20,7 @@ from fm2s_stack.reload import load_frozen
 from fm2s_stack.space import require_space
 from fm2s_stack.standing import Standing, require_same_terms, standing
 from fm2s_stack.store.attributes import clear_output, set_attributes
+from fm2s_stack.store.creation import is_half_made, mark_creation, remove_half_made
 from fm2s_stack.store.journal import Journal, clear_journal
 from fm2s_stack.store.omezarr import OutputLayout
 from fm2s_stack.wanted import Wanted
@@ -97,10 +98,18 @@ def _begin(
     denoisers = _networks(wanted, place, told, check)
     seconds = time.perf_counter() - began
     job = _job(wanted, plan, denoisers, "")
-    clear_output(wanted.target.zarr)
+    _make_room(wanted)
     job.layout.create(job_attributes(wanted, denoisers))
     token = freeze(wanted, denoisers, plan, seconds)
     return replace(job, journal=replace(job.journal, token=token)), plan
+
+
+def _make_room(wanted: Wanted) -> None:
+    """Remove what stands where the output goes, and tell that it is about to be made."""
+    if is_half_made(wanted.target.zarr, wanted.folder):
+        remove_half_made(wanted.target.zarr)
+    clear_output(wanted.target.zarr)
+    mark_creation(wanted.folder)
 
 
 def _networks(

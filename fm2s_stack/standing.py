@@ -10,6 +10,7 @@ from typing import Any, Literal
 from fm2s_stack.errors import OutputError, OutputExists
 from fm2s_stack.plan import Cut
 from fm2s_stack.store.attributes import clear_output, output_status, read_attributes
+from fm2s_stack.store.creation import is_half_made
 from fm2s_stack.store.exported import exported_attributes
 from fm2s_stack.store.journal import journal_folder, remove_journal
 from fm2s_stack.store.lock import live_holders
@@ -58,6 +59,8 @@ def standing(target: Target) -> Standing:
     if status in ("absent", "empty"):
         return Standing("nothing")
     if status == "foreign":
+        if is_half_made(target.zarr, journal_folder(target.zarr)):
+            return Standing("begun")
         raise _foreign(target.zarr, "an output")
     told = read_attributes(target.zarr)
     if status == "complete":
@@ -118,7 +121,8 @@ def tidy(target: Target) -> None:
     folder = journal_folder(target.zarr)
     if folder.is_dir() and not live_holders(folder):
         remove_journal(folder)
-    if target.kind != "zarr" and output_status(target.zarr) in ("complete", "incomplete"):
+    ours = ("complete", "incomplete", "empty")
+    if target.kind != "zarr" and output_status(target.zarr) in ours:
         clear_output(target.zarr)
 
 

@@ -18,7 +18,7 @@ from fm2s_stack.store.files import replacing
 from fm2s_stack.store.provenance import jsonable
 from fm2s_stack.store.spare import keep_document, root_files
 
-_ROOT_FILES = ("zarr.json", ".zgroup", ".zarray", ".zattrs")
+ROOT_FILES = ("zarr.json", ".zgroup", ".zarray", ".zattrs")
 
 OutputStatus = Literal["absent", "empty", "complete", "incomplete", "foreign"]
 
@@ -54,7 +54,7 @@ def read_attributes(path: str | Path) -> dict[str, Any]:
     OutputError
         If there is no output of this package at the path.
     """
-    found = attributes_of(_read(Path(path))).get(KEY)
+    found = attributes_of(read_document(Path(path))).get(KEY)
     if not isinstance(found, dict):
         raise OutputError(f"{path} is an OME-Zarr or zarr that fm2s-stack did not write")
     return found
@@ -136,7 +136,7 @@ def metadata_is_intact(path: str | Path) -> bool:
     OutputError
         If it cannot be read.
     """
-    document = _read(Path(path))
+    document = read_document(Path(path))
     told = attributes_of(document).get(KEY)
     return isinstance(told, dict) and told.get("checksum") == checksum_of(document)
 
@@ -206,26 +206,33 @@ def require_clearable(path: str | Path) -> None:
 
 
 def _remove_tree(folder: Path) -> None:
-    metadata = [folder / name for name in _ROOT_FILES]
+    metadata = [folder / name for name in ROOT_FILES]
     for entry in folder.iterdir():
         if entry.is_dir() and not entry.is_symlink():
             shutil.rmtree(entry)
         elif entry not in metadata:
             entry.unlink()
-    for file in reversed(metadata):
+    for file in metadata:
         file.unlink(missing_ok=True)
     folder.rmdir()
 
 
 def _is_zarr(folder: Path) -> bool:
-    return any((folder / name).is_file() for name in _ROOT_FILES)
+    return any((folder / name).is_file() for name in ROOT_FILES)
 
 
 def _metadata_file(folder: Path) -> Path:
     return folder / ("zarr.json" if (folder / "zarr.json").is_file() else ".zattrs")
 
 
-def _read(folder: Path) -> dict[str, Any]:
+def read_document(folder: Path) -> dict[str, Any]:
+    """The file with the root's attributes.
+
+    Raises
+    ------
+    OutputError
+        If there is none, or it holds no JSON object.
+    """
     file = _metadata_file(folder)
     try:
         document = json.loads(file.read_text(encoding="utf-8"))
@@ -245,7 +252,7 @@ def _change(
     changes: Mapping[str, object],
     windows: Sequence[tuple[float, float]] | None = None,
 ) -> None:
-    document = _read(folder)
+    document = read_document(folder)
     attributes = attributes_of(document)
     if not isinstance(attributes.get(KEY), dict):
         raise OutputError(f"{folder} is an OME-Zarr or zarr that fm2s-stack did not write")
