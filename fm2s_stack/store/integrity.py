@@ -68,8 +68,10 @@ def flush_files(root: str | Path, keys: Sequence[str]) -> tuple[StoredFile, ...]
         files = tuple(describe_file(root, key) for key in keys)
         for key in keys:
             sync_file(Path(root) / key)
+    except FileNotFoundError as error:
+        raise OutputError(f"{root} was removed or changed while it was written: {error}") from error
     except OSError as error:
-        raise OutputError(f"{root} changed while it was written: {error}") from error
+        raise OutputError(f"{root} cannot be flushed to the disk: {error}; free space?") from error
     for folder in _folders(Path(root), keys):
         sync_folder(folder)
     return files
@@ -97,6 +99,11 @@ def state_of(root: str | Path, file: StoredFile) -> FileState:
     if path.stat().st_size != file.size:
         return "resized"
     return "intact" if checksum(path) == file.crc32 else "changed"
+
+
+def is_whole(content: bytes, file: StoredFile) -> bool:
+    """Whether bytes are those of a file."""
+    return len(content) == file.size and zlib.crc32(content) == file.crc32
 
 
 def _folders(root: Path, keys: Iterable[str]) -> set[Path]:
