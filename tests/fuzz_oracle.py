@@ -68,8 +68,9 @@ def _tiff_faults(opened: Path, stack: Stack, pixels: np.ndarray) -> Iterator[str
             if wrong:
                 incomplete.setdefault(key, f"{file.name}: {wrong}")
     virtual = list(dict.fromkeys(_series_planes(opened, pixels.shape[-2:])))
-    stored += [key for key in virtual if key not in set(stored)]
-    unknown = [i for i, key in enumerate(ours) if key not in set(stored)]
+    if len(stored) < len(virtual):  # planes without a directory
+        stored += [key for key in virtual if key not in set(stored)]
+    unknown = [i for i, key in enumerate(ours) if key not in {*stored, *virtual}]
     if unknown:
         yield f"planes {unknown[:5]} of {len(ours)} are no page that tifffile reads"
     yield from {incomplete[key] for key in ours if key in incomplete and key not in virtual}

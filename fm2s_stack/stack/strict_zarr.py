@@ -21,6 +21,7 @@ from zarr.codecs import BloscCodec, ShardingCodec
 from zarr.storage import LocalStore, StorePath
 
 _METADATA = ("zarr.json", ".zarray", ".zgroup", ".zattrs", ".zmetadata")
+_LARGE_READ = 64 * 2**20  # bytes
 _BLOSC_HEADER = struct.Struct("<4B3I")  # versions, flags, typesize; nbytes, blocksize, cbytes
 
 
@@ -61,15 +62,18 @@ class _StrictStore(LocalStore):
 
     async def get(self, key: str, prototype: Any = None, byte_range: Any = None) -> Any:  # noqa: ANN401
         """As `LocalStore.get`; `DamagedChunk` where bytes of a chunk are missing."""
+        asked = _asked(byte_range)
+        # Room for all that is asked for is taken before it is read.
+        if asked > _LARGE_READ and asked > (size := (self.root / key).stat().st_size):
+            raise DamagedChunk(f"a chunk of {asked} bytes in the file {key} of {size} bytes")
         found = await super().get(key, prototype, byte_range)
         if key.rpartition("/")[2] in _METADATA:
             return found
         if found is None and self._whole:
             raise DamagedChunk(f"the chunk file {key} is not there any more")
-        if found is not None and len(found) < max(1, _asked(byte_range)):
+        if found is not None and len(found) < max(1, asked):
             raise DamagedChunk(
-                f"the chunk file {key} ends early: {len(found)} of {max(1, _asked(byte_range))} "
-                "bytes are there"
+                f"the chunk file {key} ends early: {len(found)} of {max(1, asked)} bytes are there"
             )
         return found
 

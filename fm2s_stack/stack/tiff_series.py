@@ -132,6 +132,7 @@ def page_source(path: Path, table: PageTable, pages: NDArray[np.int64]) -> PageS
         if _key(table.formats[number]) != _key(first):
             page = int(pages[np.argmax(table.format_of[pages] == number)])
             raise _mixed(path, page, table.formats[number], int(pages[0]), first)
+        pixel_type(table.formats[number], table, path)  # how it is stored may differ
     stored = pixel_type(first, table, path)
     if table.raw[pages].all():
         return RawPages(path, table.starts[pages], first.shape, stored)
