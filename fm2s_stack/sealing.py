@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import asdict
 from pathlib import Path
@@ -35,14 +35,25 @@ def done_units(path: str | Path) -> dict[int, UnitRecord]:
     OutputError
         If there is no output of this package at the path.
     """
+    return {
+        record.index: record
+        for record in journaled_units(path)
+        if all(is_there(path, file) for file in record.files)
+    }
+
+
+def journaled_units(path: str | Path) -> Iterator[UnitRecord]:
+    """The units of an unfinished output that were done, each as often as that was.
+
+    Raises
+    ------
+    OutputError
+        If there is no output of this package at the path.
+    """
     token = read_attributes(path).get("token") or ""
-    found: dict[int, UnitRecord] = {}
     for body in Journal(str(journal_folder(path)), token).read("unit"):
         with suppress(KeyError, TypeError, ValueError):
-            record = UnitRecord.from_row(body)
-            if all(is_there(path, file) for file in record.files):
-                found[record.index] = record
-    return found
+            yield UnitRecord.from_row(body)
 
 
 def is_done(unit: Unit, done: Mapping[int, UnitRecord]) -> bool:

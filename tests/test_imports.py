@@ -25,6 +25,7 @@ ROWS = (
         *("prepare", "record", "reload", "sealing", "summary", "pipeline"),
     ),
     ("slurm", "batch", "ledger", "status"),
+    ("findings", "sealed", "checks", "check_export", "verify", "recorded", "recompute", "repair"),
     ("report", "simulate"),
     ("cli", "__main__"),
 )

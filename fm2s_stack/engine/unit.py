@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from functools import partial
@@ -67,6 +67,45 @@ def run_unit(job: Job, unit: Unit, devices: DevicePool, progress: Progress) -> U
         If a file cannot be written.
     """
     started = time.perf_counter()
+    made = compute_unit(job, unit, devices, progress)
+    keys = job.layout.write(unit, made.planes)
+    if made.networks:
+        keys += _store_networks(job, unit, made.networks)
+    files = flush_files(job.layout.path, keys)
+    record = UnitRecord(
+        index=unit.index, t=unit.t, c=unit.c, z=unit.z, y=unit.y, x=unit.x,
+        device=device_kind(devices.device),
+        seconds=round(time.perf_counter() - started, 3),
+        clipped=made.clipped,
+        display=_display(made.planes),
+        loss=tuple(network.loss for network in made.networks),
+        bad=made.bad,
+        files=files,
+    )  # fmt: skip
+    job.journal.append("unit", record.row())
+    if made.networks:
+        _forget_checkpoints(job, unit)
+    return record
+
+
+@dataclass(frozen=True, eq=False)
+class Computed:
+    """A unit's pixels, and what was met on the way; nothing is written yet."""
+
+    planes: NDArray[np.generic]  #: axes tczyx, dtype of the output
+    clipped: int  #: pixels clipped to the range of the dtype
+    networks: tuple[Fitted, ...]  #: of each plane, in mode ``frame``
+    bad: tuple[BadFrame, ...]  #: planes that were made up
+
+
+def compute_unit(job: Job, unit: Unit, devices: DevicePool, progress: Progress) -> Computed:
+    """Read a unit's planes and denoise them on a leased device; nothing is written.
+
+    Raises
+    ------
+    StackError
+        If a plane cannot be read.
+    """
     output = np.empty(unit.shape, job.layout.image.dtype)
     clipped, fitted = 0, []
     bad: list[BadFrame] = []
@@ -81,24 +120,7 @@ def run_unit(job: Job, unit: Unit, devices: DevicePool, progress: Progress) -> U
             progress.advance(len(planes))
         output[_inside(unit, run)] = result.planes.reshape(run.shape)
         clipped += result.clipped
-    keys = job.layout.write(unit, output)
-    if fitted:
-        keys += _store_networks(job, unit, fitted)
-    files = flush_files(job.layout.path, keys)
-    record = UnitRecord(
-        index=unit.index, t=unit.t, c=unit.c, z=unit.z, y=unit.y, x=unit.x,
-        device=device_kind(devices.device),
-        seconds=round(time.perf_counter() - started, 3),
-        clipped=clipped,
-        display=_display(output),
-        loss=tuple(network.loss for network in fitted),
-        bad=tuple(bad),
-        files=files,
-    )  # fmt: skip
-    job.journal.append("unit", record.row())
-    if fitted:
-        _forget_checkpoints(job, unit)
-    return record
+    return Computed(output, clipped, tuple(fitted), tuple(bad))
 
 
 def block_runs(job: Job, unit: Unit) -> Iterator[Unit]:
@@ -217,7 +239,7 @@ def fit_plane(
     )
 
 
-def _store_networks(job: Job, unit: Unit, fitted: list[Fitted]) -> tuple[str, ...]:
+def _store_networks(job: Job, unit: Unit, fitted: Sequence[Fitted]) -> tuple[str, ...]:
     grid = (unit.shape[0], 1, unit.shape[2])
     weights = np.stack([network.weights for network in fitted])
     loss = np.array([network.loss for network in fitted], np.float32)

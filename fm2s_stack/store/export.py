@@ -6,6 +6,7 @@ OME-XML: https://docs.openmicroscopy.org/ome-model/6.3.1/ome-tiff/specification.
 from __future__ import annotations
 
 import json
+import zlib
 from collections.abc import Callable, Iterator
 from itertools import product
 from pathlib import Path
@@ -21,6 +22,7 @@ from fm2s_stack.store.boxes import missing_keys
 from fm2s_stack.store.document import KEY
 from fm2s_stack.store.files import replacing
 from fm2s_stack.store.ngff import read_image
+from fm2s_stack.store.tiff_checksum import NAME, NOTHING, put_checksum
 
 if TYPE_CHECKING:
     import zarr
@@ -39,8 +41,8 @@ def export_tiff(
     """Copy level 0 of a sealed output into an OME-TIFF.
 
     BigTIFF, uncompressed, pages in the order of the axes, with pixel sizes, frame interval or
-    frame times, channel names, and the provenance as JSON in a
-    MapAnnotation. float16, which OME does not know, becomes float32; no other type changes.
+    frame times, channel names, and the provenance as JSON in a MapAnnotation, beside a
+    checksum of the file. float16, which OME does not know, becomes float32; no other type changes.
     Memory holds a run of chunks at a time, whatever the size of the image. The file appears
     under its name only when it is complete.
 
@@ -70,11 +72,13 @@ def export_tiff(
     try:
         with replacing(target) as temporary:
             offset = _write_empty_tiff(temporary, image.with_dtype(dtype), _told(zarr_path))
+            pages = [0] * image.planes
             with temporary.open("r+b") as file:
                 for box, pixels in _runs(level0, image):
                     if check is not None:
                         check()
-                    _write_run(file, offset, image, box, pixels.astype(dtype, copy=False))
+                    _write_run(file, offset, image, box, pixels.astype(dtype, copy=False), pages)
+                put_checksum(file, offset, image.shape[3] * image.shape[4] * dtype.itemsize, pages)
             _target(tif_path, overwrite)
     except OSError as error:
         raise _failed(target, error) from error
@@ -198,7 +202,8 @@ def _write_empty_tiff(path: Path, image: Image, provenance: str) -> int:
 
 
 def _ome_metadata(image: Image, provenance: str) -> dict[str, Any]:
-    metadata: dict[str, Any] = {"axes": image.axes.upper(), "MapAnnotation": {KEY: provenance}}
+    notes = {KEY: provenance, NAME: NOTHING}
+    metadata: dict[str, Any] = {"axes": image.axes.upper(), "MapAnnotation": notes}
     for axis in "xyz":
         size = getattr(image.scale, axis)
         if size is not None:
@@ -234,11 +239,19 @@ def _runs(level0: zarr.Array, image: Image) -> Iterator[tuple[Box, NDArray[np.ge
 
 
 def _write_run(
-    file: BinaryIO, offset: int, image: Image, box: Box, pixels: NDArray[np.generic]
+    file: BinaryIO,
+    offset: int,
+    image: Image,
+    box: Box,
+    pixels: NDArray[np.generic],
+    pages: list[int],
 ) -> None:
+    """Write runs of rows into pages, and carry on each page's CRC-32: rows come in order."""
     _, channels, slices, rows, columns = image.shape
     for place in np.ndindex(pixels.shape[:3]):
         t, c, z = (part.start + n for part, n in zip(box, place, strict=False))
-        row = ((t * channels + c) * slices + z) * rows + box[3].start
-        file.seek(offset + row * columns * pixels.dtype.itemsize)
-        file.write(np.ascontiguousarray(pixels[place]).data)
+        page = (t * channels + c) * slices + z
+        content = np.ascontiguousarray(pixels[place]).data
+        file.seek(offset + (page * rows + box[3].start) * columns * pixels.dtype.itemsize)
+        file.write(content)
+        pages[page] = zlib.crc32(content, pages[page])

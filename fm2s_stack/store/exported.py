@@ -56,3 +56,25 @@ def _tiff_text(file: Path) -> str | None:
     except Exception:  # tifffile fails in every way on damaged files, struct.error among them
         return None
     return root.findtext(f".//{{*}}M[@K='{KEY}']")
+
+
+def is_whole_png(path: str | Path) -> bool:
+    """Whether every chunk of a PNG has its own checksum, and the last one ends the file.
+
+    Raises
+    ------
+    OSError
+        If it cannot be read.
+    """
+    from PIL import Image
+
+    end = b"\0\0\0\0IEND\xaeB`\x82"  # PNG specification, 11.2.5, with its length and CRC
+    file = Path(path)
+    if not file.read_bytes().endswith(end):
+        return False
+    try:
+        with Image.open(file) as picture:
+            picture.verify()
+    except (OSError, SyntaxError, ValueError):
+        return False
+    return True
