@@ -73,6 +73,10 @@ RUN_OPTIONS = (
                  help="Memory the run may use  [default: what the machine allows]"),
     click.option("--threads", type=click.IntRange(min=1),
                  help="Planes computed at a time on the CPU  [default: the cores given to us]"),
+    click.option("--workers", type=click.IntRange(min=1), metavar="N",
+                 help="Run in N processes here: one a GPU, or N that compute on the CPU."),
+    click.option("--scheduler", metavar="ADDRESS",
+                 help="Run on the workers of a Dask scheduler, such as tcp://host:8786."),
     click.option("--prepare", is_flag=True,
                  help="Plan, train and store the networks, and leave the units to --units."),
     click.option("--units", type=Share(),
@@ -115,6 +119,8 @@ def run_settings(options: dict[str, Any]) -> RunSettings:
         memory=options["memory"],
         threads=options["threads"],
         units=options["units"],
+        scheduler=options["scheduler"],
+        workers=options["workers"],
     )
 
 
