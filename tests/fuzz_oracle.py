@@ -12,7 +12,7 @@ import math
 import re
 import zlib
 from collections import Counter
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
@@ -143,7 +143,7 @@ def _lacking(tiff: tifffile.TiffFile, page: tifffile.TiffPage) -> str:
     for offset, count in segments:
         tiff.filehandle.seek(offset)
         data = tiff.filehandle.read(count)
-        held += len(decode(data)) if decode else 0
+        held += _decoded_length(decode, data, page.nbytes)
         ends.append(data.rstrip(b"\0")[-2:])
     if int(page.compression) == _JPEG:
         return "" if set(ends) == {b"\xff\xd9"} else "a JPEG that ends early"
@@ -151,6 +151,16 @@ def _lacking(tiff: tifffile.TiffFile, page: tifffile.TiffPage) -> str:
         return ""
     needed = page.imagelength * page.imagewidth * page.bitspersample // 8
     return f"its strips hold {held} bytes, {needed} are needed" if held < needed else ""
+
+
+def _decoded_length(decode: Callable[[bytes], bytes] | None, data: bytes, if_damaged: int) -> int:
+    """Bytes in a strip or tile; `if_damaged` where it fails, if only behind the last row."""
+    if decode is None:
+        return 0
+    try:
+        return len(decode(data))
+    except Exception:
+        return if_damaged
 
 
 def _inflated(data: bytes) -> bytes:

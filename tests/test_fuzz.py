@@ -32,6 +32,10 @@ from fm2s_stack.stack.open import open_stack
 GENERATED, REAL = 1500, 500  # mutants of the slow tier
 OWN_ORDER = ("bruker",)  # no library knows it
 
+pytestmark = pytest.mark.skipif(
+    not Path("/proc/self/statm").exists(), reason="measures memory as Linux tells it"
+)
+
 
 @pytest.fixture(scope="module")
 def seeds(tmp_path_factory: pytest.TempPathFactory) -> Path:
