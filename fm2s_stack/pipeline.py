@@ -35,6 +35,7 @@ __all__ = [
     "denoise_stack",
     "fit_stack",
     "load_denoisers",
+    "make",
     "plan_stack",
     "prepare_stack",
 ]
@@ -89,10 +90,14 @@ def denoise_stack(
         One of `fm2s_stack.errors`. An output that was begun says ``incomplete``.
     """
     wanted = settle(stack, output, fit, write, run, fit_from, command)
-    told, stop = progress or Silent(), stop or Stop()
+    return make(wanted, progress or Silent(), stop or Stop())
+
+
+def make(wanted: Wanted, told: Progress, stop: Stop) -> Summary:
+    """Make what is wanted, or what is left of it; as `denoise_stack`."""
     if done := _finished(wanted, told, stop):
         return done
-    clock = Clock()
+    clock, run = Clock(), wanted.run
     with _held(wanted, stop, told) as check, _place(wanted, told, check) as place:
         wanted = replace(wanted, run=place.settle(run))
         job, plan = open_job(wanted, place, told, check)
@@ -102,7 +107,7 @@ def denoise_stack(
         clock.lap("apply")
         if run.units is None:
             finish(wanted.target, check)
-    for line in bad_frame_lines(stack, bad_frames(records)):
+    for line in bad_frame_lines(wanted.stack, bad_frames(records)):
         told.note(line)
     return summary_of(wanted, plan, place.device, job.denoisers, records, len(before), clock)
 
