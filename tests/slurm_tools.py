@@ -102,6 +102,11 @@ class Slurm:
             assert time.monotonic() < end, self.told()
             time.sleep(0.3)
 
+    def latest(self, name: str) -> str:
+        """Id of the job of this name that was submitted last."""
+        own = [told for told in self.jobs() if told["JobName"] == name]
+        return max((told.get("ArrayJobId", told["JobId"]) for told in own), key=int)
+
     def task(self, array: str, number: int) -> tuple[str, str]:
         """State and exit code of one task of an array."""
         for told in self.jobs():

@@ -7,7 +7,7 @@ import sys
 from pathlib import Path
 
 import pytest
-from cli_tools import HERE, QUICK, Cli, recording
+from cli_tools import HERE, QUICK, attributes, recording
 from slurm_tools import missing, one_node
 
 HANGING = Path(__file__).with_name("hanging_program.py")
@@ -24,12 +24,12 @@ def slurm(tmp_path_factory):
 
 
 def files_of(output):
-    """Bytes of every file of an output but its attributes, which tell times and paths."""
+    """Bytes of every file of an output but those that tell of the run: times, the command."""
     files = (file for file in output.rglob("*") if file.is_file())
     return {
         str(file.relative_to(output)): file.read_bytes()
         for file in files
-        if file.parent != output and "units" not in file.parts
+        if file.parent != output and not {"units", "spare"} & set(file.parts)
     }
 
 
@@ -45,13 +45,13 @@ def log(folder, name):
 
 
 def test_an_array_is_cancelled_and_runs_out_of_time_and_the_same_scripts_finish_it(
-    slurm, tmp_path, capsys
+    slurm, tmp_path, call
 ):
     folder = tmp_path / 'it\'s 50% of "$a" #1'
     folder.mkdir()
     go, output = tmp_path / "go", folder / "out.zarr"
     movie = recording(folder / "movie.tif", (256, 32, 32))
-    call = Cli(capsys)
+
     call.denoise(movie, tmp_path / "plain.zarr")
     program = [sys.executable, HANGING, go, "3/4,4/4"]
     call(
@@ -87,3 +87,48 @@ def test_an_array_is_cancelled_and_runs_out_of_time_and_the_same_scripts_finish_
         assert set(slurm.states(job)) == {("COMPLETED", "0:0")}, slurm.told()
     call("status", output, code=0)
     assert files_of(output) == files_of(tmp_path / "plain.zarr")
+
+
+def test_a_failed_prepare_strands_no_job(slurm, tmp_path, call):
+    movie, output = recording(tmp_path / "movie.tif", (8, 32, 32)), tmp_path / "out.zarr"
+    words = (movie, output, "-c", "srdtrans", *QUICK, *HERE, "--time", 5, "--cpus-per-task", 1)
+    call("slurm", *words, "--scripts", tmp_path / "scripts")
+    movie.write_bytes(movie.read_bytes()[:-500])
+    jobs = submitted(slurm, tmp_path / "scripts" / "submit.sh")
+    slurm.until(jobs["seal"])
+    assert slurm.states(jobs["prepare"]) == [("FAILED", "1:0")]
+    assert slurm.states(jobs["array"])[0][0] == "CANCELLED"
+    assert slurm.states(jobs["seal"]) == [("FAILED", "1:0")]
+    assert "truncated" in log(tmp_path / "scripts", f"prepare-{jobs['prepare']}.log")
+    assert not output.exists()
+
+
+def test_a_batch_with_one_fit_reports_a_damaged_recording_and_is_done_the_next_time(
+    slurm, tmp_path, call, monkeypatch
+):
+    movies, folder = tmp_path / "movies", tmp_path / "denoised"
+    movies.mkdir()
+    for number in range(3):
+        recording(movies / f"m{number}.tif", (4, 32, 32))
+    monkeypatch.setenv("SLURM_CONF", slurm.env["SLURM_CONF"])
+    words = ("--batch", movies, folder, "-c", "srdtrans", *QUICK, *HERE, "--one-fit",
+             "--tasks", 2, "--time", 5, "--cpus-per-task", 1, "--submit")  # fmt: skip
+    good = (movies / "m1.tif").read_bytes()
+
+    def submit():
+        call("slurm", *words)
+        names = ("first", "denoise", "report")
+        jobs = {name: slurm.latest(f"{name}-denoised") for name in names}
+        slurm.until(jobs["report"])
+        return [slurm.states(job) for job in jobs.values()]
+
+    (movies / "m1.tif").write_bytes(good[:-500])
+    done, failed = ("COMPLETED", "0:0"), ("FAILED", "1:0")
+    assert submit() == [[done], [done, failed], [failed]]
+    call("status", folder, code=1)
+    assert [line.split()[1] for line in call.out.splitlines()] == ["done", "failed", "done"]
+    (movies / "m1.tif").write_bytes(good)
+    assert submit() == [[done], [done, done], [done]]
+    call("status", folder)
+    networks = {attributes(path)["weights_sha256"] for path in folder.glob("*.zarr")}
+    assert len(networks) == 1

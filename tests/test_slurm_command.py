@@ -10,7 +10,9 @@ import pytest
 from cli_tools import QUICK, only_line, recording
 
 from fm2s_stack.cli.denoise import command as denoise
-from fm2s_stack.cli.relay import NOT_RELAYED, relayed_options
+from fm2s_stack.cli.relay import relayed_options
+from fm2s_stack.cli.slurm import NOT_FOR_JOBS
+from fm2s_stack.engine.devices import usable_threads
 from fm2s_stack.memory import BASE
 
 ASKED = ("--time", "4:00:00", "--tasks", 4)
@@ -21,7 +23,7 @@ TYPED = {
     "steps": "3", "seed": "-5", "nan": "keep", "on_bad_frame": "previous", "axes": "TYX",
     "series": "0", "channels": "0", "frames": "-10:", "slices": ":1", "dtype": "float32",
     "pyramid": "none", "ome_zarr": "0.4", "chunks": "4,16,16", "along": "t", "device": "cpu",
-    "threads": "3", "workers": "2", "scheduler": "tcp://node:8786",
+    "threads": "3",
 }  # fmt: skip
 #: options that the scripts decide, or that exclude what is above
 ELSEWHERE = {"fit_from", "memory", "cache_dir"}
@@ -57,11 +59,13 @@ def typed(option):
 
 def test_every_option_of_denoise_is_tried_here():
     names = {option.name for option in denoise.params if isinstance(option, click.Option)}
-    assert names - NOT_RELAYED - ELSEWHERE <= TYPED.keys()
+    assert names - NOT_FOR_JOBS - ELSEWHERE <= TYPED.keys()
 
 
 @pytest.mark.parametrize(
-    "option", [o for o in relayed_options() if o.name not in ELSEWHERE], ids=lambda o: o.name
+    "option",
+    [o for o in relayed_options(NOT_FOR_JOBS) if o.name not in ELSEWHERE],
+    ids=lambda o: o.name,
 )
 def test_an_option_of_denoise_means_the_same_in_the_array(scripts, tmp_path, movie, option):
     words = typed(option)
@@ -132,6 +136,7 @@ def test_memory_given_bounds_the_plan(call, tmp_path, movie):
         (("--sbatch", "--array=1-3"), "the scripts decide --array"),
         (("--sbatch", "--a\n#SBATCH --wrap=x"), "expected one option"),
         (("--signal", "20000"), "that is all of --time"),
+        (("--scheduler", "tcp://a:1"), "No such option"),
         (("--one-fit",), "--one-fit goes with --batch"),
         (("--program", ""), "--program is empty"),
         (("--time", "soon"), "--time soon: expected"),
@@ -150,6 +155,26 @@ def test_a_missing_preset_and_a_missing_file_are_told_before_anything_is_submitt
     assert "no -c" in call.err
     call("slurm", tmp_path / "no.tif", tmp_path / "out.zarr", "-c", "srdtrans", *ASKED, code=1)
     assert "no.tif" in call.err
+
+
+def test_what_the_first_job_would_refuse_is_refused_here(call, tmp_path, movie):
+    (tmp_path / "file.zarr").touch()
+    for output, code, told in (
+        (tmp_path / "no" / "out.zarr", 2, "is not there; make it"),
+        (tmp_path / "out.mp4", 2, "expected a name ending in"),
+        (tmp_path / "file.zarr", 1, "not an output"),
+    ):
+        call("slurm", movie, output, "-c", "srdtrans", *ASKED, code=code)
+        assert told in only_line(call.err)
+
+
+def test_threads_follow_what_slurm_gave(monkeypatch):
+    monkeypatch.delenv("SLURM_CPUS_PER_TASK", raising=False)
+    bound = usable_threads()
+    for given, threads in (("1", 1), ("100000", bound), ("", bound), ("two", bound)):
+        monkeypatch.setenv("SLURM_CPUS_PER_TASK", given)
+        assert usable_threads() == threads
+    assert usable_threads(7) == 7
 
 
 def test_submitting_where_there_is_no_slurm_fails_in_a_line(call, tmp_path, movie, monkeypatch):

@@ -27,7 +27,11 @@ from fm2s_stack.errors import Fm2sError, UsageError
 if TYPE_CHECKING:
     from fm2s_stack.plan import Plan
     from fm2s_stack.slurm.jobs import Cluster, Job
+    from fm2s_stack.stack.base import Stack
 
+INPUT_NAMES = ("axes", "series", "channels", "frames", "slices", "cache_dir")
+#: what spreads a run by itself: the array does that, each task one process
+NOT_FOR_JOBS = NOT_RELAYED | {"scheduler", "workers"}
 ROOMY = 2**50  #: bytes: a plan that memory does not cut short
 
 SCRIPT_OPTIONS = (
@@ -44,7 +48,7 @@ SCRIPT_OPTIONS = (
 )  # fmt: skip
 
 
-@with_relayed_options()
+@with_relayed_options(NOT_FOR_JOBS)
 @click.command(name="slurm", cls=Relaying)
 @click.argument("source", metavar="INPUT")
 @click.argument("output", type=click.Path(path_type=Path))
@@ -88,7 +92,9 @@ def _jobs(
         return _batch_jobs(given, output, cluster, options, folder)
     if options["one_fit"]:
         raise UsageError("--one-fit goes with --batch: one output has one fit")
-    plan, cluster = _projected([given], cluster, options, folder)
+    stack = _open(given, options, folder)
+    _check_target(stack, output, options)
+    plan, cluster = _projected([stack], cluster, options)
     cluster = _with_fewer_tasks(cluster, len(plan.units), "unit")
     words = _shared_words(cluster, options, folder)
     return stack_jobs(cluster, program, words, (given, str(output)), folder)
@@ -104,8 +110,9 @@ def _batch_jobs(
     # A thousand files are not all opened for this; memory follows the frames more than their
     # number, and every job holds its plan under what it is given.
     largest = max(found, key=lambda recording: _bytes_of(recording.source))
-    sources = list(dict.fromkeys([found[0].source, largest.source]))
-    _, cluster = _projected(sources, cluster, options, folder)
+    sources = dict.fromkeys([found[0].source, largest.source])
+    stacks = [_open(source, options, folder) for source in sources]
+    _, cluster = _projected(stacks, cluster, options)
     cluster = _with_fewer_tasks(cluster, len(found), "recording")
     words = [*_shared_words(cluster, options, folder), f"--suffix={options['suffix']}"]
     one_fit = options["one_fit"]
@@ -113,8 +120,27 @@ def _batch_jobs(
     return batch_jobs(cluster, program, words, (given, str(output)), folder, one_fit)
 
 
+def _open(source: str, options: dict[str, Any], folder: Path) -> Stack:
+    told = {name: options[name] for name in INPUT_NAMES}
+    if options["scripts"] or options["submit"]:  # else nothing is to be written anywhere
+        told["cache_dir"] = _cache_dir(options, folder)
+    return open_input(source, **told)
+
+
+def _check_target(stack: Stack, output: Path, options: dict[str, Any]) -> None:
+    """Refuse before anything waits in a queue what the first job would refuse."""
+    from fm2s_stack.cli.denoise_options import write_settings
+    from fm2s_stack.planning import output_dtype
+    from fm2s_stack.standing import standing
+    from fm2s_stack.target import find_target
+
+    target = find_target(output, overwrite=False)
+    target.check(stack.path, stack.image.with_dtype(output_dtype(stack, write_settings(options))))
+    standing(target)
+
+
 def _projected(
-    sources: list[str], cluster: Cluster, options: dict[str, Any], folder: Path
+    stacks: list[Stack], cluster: Cluster, options: dict[str, Any]
 ) -> tuple[Plan, Cluster]:
     """The largest plan of some inputs, and the cluster with the memory that it takes."""
     from fm2s_stack.slurm.jobs import memory_of_job, memory_of_program
@@ -122,7 +148,7 @@ def _projected(
     allowed = options["memory"] or ROOMY
     if cluster.memory and not options["memory"]:
         allowed = memory_of_program(cluster.memory, cluster.gpus)
-    plans = [_plan(source, allowed, cluster, options, folder) for source in sources]
+    plans = [_plan(stack, allowed, cluster, options) for stack in stacks]
     plan = max(plans, key=lambda plan: plan.projected_bytes)
     plan.require_memory()
     memory = cluster.memory or memory_of_job(plan.projected_bytes, cluster.gpus)
@@ -132,29 +158,28 @@ def _projected(
     return plan, replace(cluster, memory=memory, allowed=allowed)
 
 
-def _plan(
-    source: str, allowed: int, cluster: Cluster, options: dict[str, Any], folder: Path
-) -> Plan:
+def _plan(stack: Stack, allowed: int, cluster: Cluster, options: dict[str, Any]) -> Plan:
     from fm2s_stack.cli.denoise_options import fit_settings, write_settings
     from fm2s_stack.planning import plan_stack
     from fm2s_stack.settings import RunSettings
 
-    names = ("axes", "series", "channels", "frames", "slices", "cache_dir")
-    told = {name: options[name] for name in names}
-    if options["scripts"] or options["submit"]:  # else nothing is to be written anywhere
-        told["cache_dir"] = told["cache_dir"] or folder / "cache"
     threads = options["threads"] or cluster.cpus
     run = RunSettings(options["along"], options["device"], allowed, threads)
     fit, trained = fit_settings(options), options["fit_from"] is not None
-    stack = open_input(source, **told)
     return plan_stack(stack, fit, write=write_settings(options), run=run, trained=trained)
 
 
 def _shared_words(cluster: Cluster, options: dict[str, Any], folder: Path) -> list[str]:
     """Options of every job: those typed, the memory, and page tables where all jobs see them."""
-    typed = relayed_words(click.get_current_context(), NOT_RELAYED | {"memory", "cache_dir"})
-    cache = (options["cache_dir"] or folder / "cache").absolute()
+    typed = relayed_words(click.get_current_context(), NOT_FOR_JOBS | {"memory", "cache_dir"})
+    cache = _cache_dir(options, folder)
     return [*typed, f"--memory={cluster.allowed}", f"--cache-dir={cache}"]
+
+
+def _cache_dir(options: dict[str, Any], folder: Path) -> Path:
+    """Where page tables are kept: a home folder is not there on the nodes of every cluster."""
+    given: Path = options["cache_dir"] or folder / "cache"
+    return given.absolute()
 
 
 def _with_fewer_tasks(cluster: Cluster, most: int, what: str) -> Cluster:
