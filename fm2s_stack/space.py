@@ -27,6 +27,7 @@ def require_space(wanted: Wanted, plan: Plan) -> None:
     """
     folder = wanted.target.zarr.parent
     free, needed = shutil.disk_usage(folder).free, expected_bytes(wanted, plan)
+    free += _replaced_bytes(wanted)
     if wanted.target.overwrite:
         free += sum(f.stat().st_size for f in wanted.target.zarr.rglob("*") if f.is_file())
     if free < needed:
@@ -47,6 +48,14 @@ def expected_bytes(wanted: Wanted, plan: Plan) -> int:
     if wanted.target.kind != "zarr":
         exported = math.prod(wanted.image.shape) * wanted.image.dtype.itemsize
     return exported + int(plan.disk_bytes * _compressed_share(wanted))
+
+
+def _replaced_bytes(wanted: Wanted) -> int:
+    """Bytes that ``--overwrite`` frees before anything is written."""
+    if not wanted.target.overwrite:
+        return 0
+    files = (file for file in wanted.target.zarr.rglob("*") if file.is_file())
+    return sum(file.stat().st_size for file in files)
 
 
 def _compressed_share(wanted: Wanted) -> float:

@@ -85,16 +85,20 @@ class Lock:
         holder = self._holder
         while not self._ended.wait(BEAT):
             holder = replace(holder, count=holder.count + 1)
-            current = read_holder(self.path)
-            if current is None or current.owner != holder.owner:
-                self._lost.set()
-                return
             with suppress(OSError):  # a full disk, or a network that comes back
-                handle = os.open(self.path, os.O_WRONLY)
-                try:
-                    os.write(handle, _encoded(holder))
-                finally:
-                    os.close(handle)
+                current = read_holder(self.path)
+                if not self.path.exists() or (current and current.owner != holder.owner):
+                    self._lost.set()
+                    return
+                if current is not None:  # else it may be another's, half written
+                    self._count(holder)
+
+    def _count(self, holder: Holder) -> None:
+        handle = os.open(self.path, os.O_WRONLY)
+        try:
+            os.write(handle, _encoded(holder))
+        finally:
+            os.close(handle)
 
 
 @contextmanager
@@ -151,11 +155,7 @@ def _acquire(folder: Path, part: Part, note: Callable[[str], None]) -> Lock:
     except OSError as error:
         raise OutputError(f"{folder} cannot be written: {error}") from error
     try:
-        os.write(handle, _encoded(holder))
-        os.fsync(handle)
-    finally:
-        os.close(handle)
-    try:
+        _write(handle, holder)
         # Ours is visible before we look: of two that come together at least one steps back.
         found = (other for other in sorted(folder.glob("lock-*.json")) if other != path)
         others = [other for other in found if _overlap(part, _part_of(other))]
@@ -167,6 +167,16 @@ def _acquire(folder: Path, part: Part, note: Callable[[str], None]) -> Lock:
         path.unlink(missing_ok=True)
         raise
     return Lock(path, holder)
+
+
+def _write(handle: int, holder: Holder) -> None:
+    try:
+        os.write(handle, _encoded(holder))
+        os.fsync(handle)
+    except OSError as error:
+        raise OutputError(f"the lock of an output cannot be written: {error}") from error
+    finally:
+        os.close(handle)
 
 
 def _refusal(path: Path) -> OutputLocked:
