@@ -37,8 +37,9 @@ class Plane:
     z: int  #: slice
     difference: float | None  #: largest difference to what is stored, grey levels; None: one of
     #: them has NaN where the other has not
-    allowed: float  #: what it may be: 0 on the kind of device that made it
-    devices: str  #: kinds of device: that made it, and that computed it now
+    allowed: float  #: what it may be: 0 on the kind of device, and version of torch, of the run
+    made_on: str  #: kind of device that made it
+    computed_on: str  #: kind of device that computed it again
 
     @property
     def is_good(self) -> bool:

@@ -2,18 +2,23 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any
 
 from fm2s_stack.check_export import check_export
 from fm2s_stack.checks import check_sealed, check_unfinished
 from fm2s_stack.errors import OutputError, UsageError
 from fm2s_stack.findings import Report
 from fm2s_stack.progress import Progress, Silent
-from fm2s_stack.sealed import Sealed, whole_document
+from fm2s_stack.sealed import Row, Sealed, whole_document
+from fm2s_stack.sealing import journaled_units
 from fm2s_stack.settings import RunSettings
 from fm2s_stack.stopping import Stop
-from fm2s_stack.target import find_target
+from fm2s_stack.store.attributes import read_attributes
+from fm2s_stack.store.exported import exported_attributes
+from fm2s_stack.target import Target, find_target
 
 
 def verify_output(
@@ -72,24 +77,64 @@ def verify_output(
     """
     if planes < 0:
         raise UsageError(f"--planes {planes}: expected 0 or more")
-    target, told, stop = find_target(path, overwrite=False), progress or Silent(), stop or Stop()
-    if target.kind != "zarr" and target.path.is_file():
-        report = check_export(target.path, told, stop.check)
-    elif target.zarr.is_dir():
-        document = whole_document(target.zarr)
-        report = (
-            check_unfinished(target.zarr, told, stop.check)
-            if document is None
-            else check_sealed(Sealed.of(target.zarr, document), told, stop.check)
-        )
-    else:
-        raise OutputError(f"{path}: no such output; give one that fm2s-stack made")
-    if source is None:
-        return report
-    from fm2s_stack.recompute import check_source
+    told, stop = progress or Silent(), stop or Stop()
+    target = find_target(path, overwrite=False)
+    examined = _examine(target, told, stop.check)
+    if source is None or not examined.told:
+        return examined.report
+    from fm2s_stack.recompute import Draw, check_source
 
     found = check_source(
-        target, report, source,
-        planes=planes, seed=seed, run=run, cache_dir=cache_dir, told=told, check=stop.check,
+        target, examined.told, examined.good_rows, source,
+        draw=Draw.of(planes, seed), run=run, cache_dir=cache_dir,
+        progress=told, check=stop.check,
     )  # fmt: skip
-    return replace(report, source=found)
+    return replace(examined.report, source=found)
+
+
+@dataclass(frozen=True)
+class Examined:
+    """An output after its files were checked."""
+
+    report: Report  #: what was found
+    told: Mapping[str, Any]  #: its attribute ``fm2s_stack``
+    rows: tuple[Row, ...] = ()  #: of units that are done
+
+    @property
+    def good_rows(self) -> tuple[Row, ...]:
+        """Rows of units whose files are what was written."""
+        bad = {damage.unit for damage in self.report.damages}
+        return tuple(row for row in self.rows if row["index"] not in bad)
+
+
+def _examine(target: Target, told: Progress, check: Callable[[], None]) -> Examined:
+    if target.kind != "zarr" and target.path.is_file():
+        attributes = exported_attributes(target.path) or {}
+        return Examined(check_export(target.path, told, check), attributes)
+    if not target.zarr.is_dir():
+        raise OutputError(f"{target.path}: no such output; give one that fm2s-stack made")
+    return examine_zarr(target.zarr, told, check)
+
+
+def examine_zarr(path: Path, told: Progress, check: Callable[[], None]) -> Examined:
+    """Check the files of an OME-Zarr.
+
+    Parameters
+    ----------
+    path
+        The output.
+    told, check
+        As for `fm2s_stack.checks.check_sealed`.
+
+    Raises
+    ------
+    OutputError
+        As `verify_output`.
+    """
+    document = whole_document(path)
+    if document is None:
+        rows = {record.index: record.row() for record in journaled_units(path)}
+        report = check_unfinished(path, told, check)
+        return Examined(report, read_attributes(path), tuple(rows.values()))
+    sealed = Sealed.of(path, document)
+    return Examined(check_sealed(sealed, told, check), sealed.told, sealed.rows or ())

@@ -20,6 +20,7 @@ COMMANDS = {
     "slurm": "Print or submit scripts that denoise on a SLURM cluster.",
     "seal": "Complete an output whose units were done in shares.",
     "status": "Show how far outputs are.",
+    "verify": "Check what is stored, against its input too, and repair it.",
     "presets": "List the published noise presets.",
     "simulate": "Make a two-photon calcium movie with its truth.",
 }
