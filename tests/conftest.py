@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 from cli_tools import Cli, recording
+from crash_tools import server, undisturbed  # noqa: F401 - fixtures
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:

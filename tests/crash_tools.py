@@ -4,14 +4,20 @@ from __future__ import annotations
 
 import json
 import os
+import random
+import shutil
 import subprocess
 import sys
-from collections.abc import Iterator
+import time
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from functools import cache
+from itertools import pairwise
 from pathlib import Path
 
 import google_crc32c
 import numpy as np
+import pytest
 import tifffile
 import zarr
 
@@ -84,6 +90,56 @@ class Server:
         answer = self._process.stdout.readline()
         assert answer, "the server is gone"
         return answer.strip()
+
+
+@dataclass(frozen=True)
+class Undisturbed:
+    """A run that nothing disturbed."""
+
+    folder: Path  #: with the input and the output
+    content: dict[str, object]  #: from `content`
+    changes: int  #: to the file system
+    seconds: float  #: that it took
+
+    def copy(self, to: Path) -> Path:
+        """A new folder with the input alone, its time stamp kept."""
+        shutil.rmtree(to, ignore_errors=True)
+        to.mkdir()
+        shutil.copy2(self.folder / "movie.tif", to)
+        return to
+
+    def instants(self, count: int) -> list[int]:
+        """Changes to strike at: one at random of each part of the run, and the last."""
+        rng = random.Random(count)
+        edges = [1 + self.changes * i // count for i in range(count + 1)]
+        return [rng.randrange(a, b) for a, b in pairwise(edges)] + [self.changes]
+
+
+@pytest.fixture(scope="session")
+def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
+    """The server of all tests."""
+    found = Server(tmp_path_factory.mktemp("server"))
+    yield found
+    found.close()
+
+
+@pytest.fixture(scope="session")
+def undisturbed(
+    server: Server, tmp_path_factory: pytest.TempPathFactory
+) -> Callable[[str], Undisturbed]:
+    """An undisturbed run of one of the `WAYS`, made once."""
+
+    @cache
+    def of(way: str) -> Undisturbed:
+        folder = tmp_path_factory.mktemp(way)
+        recording(folder / "movie.tif")
+        began = time.monotonic()
+        ended = server.run(folder, *words(way))
+        assert ended.code == 0, ended.err
+        seconds = time.monotonic() - began
+        return Undisturbed(folder, content(folder), len(ended.trace), seconds)
+
+    return of
 
 
 def recording(path: Path) -> Path:

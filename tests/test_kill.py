@@ -8,73 +8,20 @@ from __future__ import annotations
 
 import os
 import random
-import shutil
 import signal
 import sys
 import time
-from collections.abc import Iterator
 from contextlib import suppress
-from dataclasses import dataclass
-from itertools import pairwise
 from pathlib import Path
 
 import pytest
-from crash_tools import WAYS, Server, content, done_once, recording, untouched, words
+from crash_tools import WAYS, Server, Undisturbed, content, done_once, untouched, words
 
 pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="forks a server, reads /proc")
 
 QUICK = [("every", "kill", 2), ("tiff", "kill", 2), ("stack", "power", 1)]
 THOROUGH = [(way, "kill", 16) for way in WAYS] + [(way, "power", 9) for way in WAYS]
 KILLS = {"every": 8, "stack": 6, "frame": 5, "tiff": 6}
-
-
-@dataclass(frozen=True)
-class Undisturbed:
-    """A run that nothing disturbed."""
-
-    folder: Path
-    content: dict
-    changes: int  #: to the file system
-    seconds: float
-
-    def copy(self, to: Path) -> Path:
-        """A new folder with the input alone, its time stamp kept."""
-        shutil.rmtree(to, ignore_errors=True)
-        to.mkdir()
-        shutil.copy2(self.folder / "movie.tif", to)
-        return to
-
-
-@pytest.fixture(scope="module")
-def server(tmp_path_factory) -> Iterator[Server]:
-    found = Server(tmp_path_factory.mktemp("server"))
-    yield found
-    found.close()
-
-
-@pytest.fixture(scope="module")
-def undisturbed(server, tmp_path_factory):
-    known: dict[str, Undisturbed] = {}
-
-    def of(way: str) -> Undisturbed:
-        if way not in known:
-            folder = tmp_path_factory.mktemp(way)
-            recording(folder / "movie.tif")
-            began = time.monotonic()
-            ended = server.run(folder, *words(way))
-            assert ended.code == 0, ended.err
-            seconds = time.monotonic() - began
-            known[way] = Undisturbed(folder, content(folder), len(ended.trace), seconds)
-        return known[way]
-
-    return of
-
-
-def instants(changes: int, count: int) -> list[int]:
-    """Changes to strike at, spread over all, one at random of each part; the last of all too."""
-    rng = random.Random(count)
-    edges = [1 + changes * i // count for i in range(count + 1)]
-    return [rng.randrange(a, b) for a, b in pairwise(edges)] + [changes]
 
 
 def finishes(server: Server, folder: Path, way: str, expected: Undisturbed) -> None:
@@ -90,7 +37,7 @@ def finishes(server: Server, folder: Path, way: str, expected: Undisturbed) -> N
 
 def strike(server, undisturbed, tmp_path, way: str, fault: str, count: int) -> None:
     expected = undisturbed(way)
-    for instant in instants(expected.changes, count):
+    for instant in expected.instants(count):
         folder = expected.copy(tmp_path / "struck")
         ended = server.run(folder, *words(way), at=instant, fault=fault)
         # Threads order changes as they like: the last ones may be fewer.
