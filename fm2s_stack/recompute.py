@@ -93,12 +93,12 @@ def check_source(
         return replace(found, skipped="a TIFF or PNG has no networks in it to compute planes with")
     try:
         wanted = recorded_wanted(target, told, select_recorded(told, stack), run)
+        places = _drawn(wanted.image.shape, rows, draw)
+        if not places:
+            return replace(found, skipped="no plane with all that it needs is whole")
         denoisers = load_frozen(target.zarr)
     except OutputError as error:
         return replace(found, skipped=str(error))
-    places = _drawn(wanted.image.shape, rows, draw)
-    if not places:
-        return replace(found, skipped="no plane is whole")
     again = _Again(wanted, told, denoisers, tuple(rows))
     return replace(found, planes=tuple(again.planes(places, progress, check)))
 

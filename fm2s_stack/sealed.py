@@ -69,7 +69,7 @@ def whole_document(path: Path) -> dict[str, Any] | None:
     Raises
     ------
     OutputError
-        If both are damaged, or there is no output of this package.
+        If both are damaged, tell of no files, or there is no output of this package.
     """
     found = sealed_documents(path)
     if is_being_made(path, found):
@@ -80,6 +80,13 @@ def whole_document(path: Path) -> dict[str, Any] | None:
             f"{path}: the metadata of its root are damaged, and no copy of them is whole; restore "
             "it from a backup, or make it anew with --overwrite"
         )
+    if any("files" not in attributes_of(document)[KEY] for document in found):
+        raise OutputError(
+            f"{path} was made by a version of fm2s-stack that kept no checksums of files: there is "
+            "nothing to compare it with"
+        )
+    if len(found) == 1:
+        return found[0]
     return max(found, key=lambda document: _fitting(path, document))
 
 

@@ -205,7 +205,7 @@ def reseal(path: str | Path, records: Sequence[UnitRecord]) -> bool:
 
 
 def _is_as_then(path: str | Path, then: Mapping[str, Any], records: Sequence[UnitRecord]) -> bool:
-    if any(state_of(path, StoredFile(*file)) != "intact" for file in then["files"]):
+    if any(state_of(path, StoredFile(*file)) != "intact" for file in then.get("files") or ()):
         return False
     rows = {row["index"]: UnitRecord.from_row(row).files for row in read_units(path)}
     return rows == {record.index: record.files for record in records}

@@ -85,7 +85,7 @@ def verify_output(
     from fm2s_stack.recompute import Draw, check_source
 
     found = check_source(
-        target, examined.told, examined.good_rows, source,
+        target, examined.told, examined.comparable_rows, source,
         draw=Draw.of(planes, seed), run=run, cache_dir=cache_dir,
         progress=told, check=stop.check,
     )  # fmt: skip
@@ -105,6 +105,12 @@ class Examined:
         """Rows of units whose files are what was written."""
         bad = {damage.unit for damage in self.report.damages}
         return tuple(row for row in self.rows if row["index"] not in bad)
+
+    @property
+    def comparable_rows(self) -> tuple[Row, ...]:
+        """The same; none where networks or metadata that they need may be damaged."""
+        wrong = [d for d in self.report.damages if d.unit is None and d.kind != "unknown"]
+        return () if wrong else self.good_rows
 
 
 def _examine(target: Target, told: Progress, check: Callable[[], None]) -> Examined:

@@ -38,6 +38,24 @@ def output_of(movie: Path, path: Path, *, mode="stack", seed=1, chunks=(2, 64, 6
     return path
 
 
+def make_place(folder: Path) -> Path:
+    """A folder with a recording, an output of it, and the output of another seed."""
+    movie = recording(folder / "movie.tif")
+    output_of(movie, folder / "out.zarr")
+    output_of(movie, folder / "other.zarr", seed=2)
+    return folder
+
+
+def keys(report) -> set[str]:
+    """What a report names as damaged."""
+    return {damage.key for damage in report.damages}
+
+
+def shards(folder: Path, level="s0") -> list[str]:
+    """Keys of the files of a level."""
+    return sorted(key for key in digests(folder) if key.startswith(f"{level}/c/"))
+
+
 def digests(folder: Path) -> dict[str, str]:
     """sha256 of every file in a folder, by its path there."""
     return {
