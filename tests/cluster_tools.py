@@ -22,11 +22,12 @@ from fm2s_stack import open_stack
 from fm2s_stack.engine.devices import DevicePool
 from fm2s_stack.engine.local import Here
 from fm2s_stack.engine.unit import Job
+from fm2s_stack.errors import DeviceError
 from fm2s_stack.fm2s.presets import find_preset
 from fm2s_stack.holding import held
 from fm2s_stack.plan import Plan
 from fm2s_stack.prepare import open_job
-from fm2s_stack.progress import Silent
+from fm2s_stack.progress import Progress, Silent
 from fm2s_stack.settings import FitSettings, RunSettings, WriteSettings
 from fm2s_stack.stack.base import Stack
 from fm2s_stack.stopping import Stop
@@ -103,6 +104,30 @@ def tasks_at_work() -> int:
     from fm2s_stack.engine import worker
 
     return len(worker._at_work)
+
+
+def fail_in_one_process(marks: Path, task: int, devices: DevicePool, progress: Progress) -> int:
+    """A task that fails in the process that did the first one, as on a GPU that fell off."""
+    with suppress(FileExistsError), (marks / "broken").open("x") as file:
+        file.write(str(os.getpid()))
+    until((marks / "broken").read_text)
+    if (marks / "broken").read_text() == str(os.getpid()):
+        raise DeviceError(f"the device of {os.getpid()} failed")
+    return task * task
+
+
+def fail_everywhere(task: int, devices: DevicePool, progress: Progress) -> int:
+    """A task that no device can do."""
+    raise DeviceError(f"task {task}: no device works")
+
+
+def kill_own_process(marks: Path, task: int, devices: DevicePool, progress: Progress) -> int:
+    """A task of which number 3 kills its process each time."""
+    (marks / f"{task}-{os.getpid()}").touch()
+    if task == 3:
+        os.kill(os.getpid(), signal.SIGKILL)
+    time.sleep(0.2)
+    return task * task
 
 
 def prepared(

@@ -3,20 +3,30 @@
 from __future__ import annotations
 
 import itertools
+import pickle
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from dataclasses import replace
+from functools import partial
 from pathlib import Path
 
+import numpy as np
 import pytest
+import tifffile
+import zarr
 from cluster_tools import (
     LONG,
     Prepared,
     compressed_movie,
     damaged_page,
+    fail_everywhere,
+    fail_in_one_process,
+    kill_own_process,
     nothing,
     prepared,
     tasks_at_work,
 )
+from PIL import Image
 
 from fm2s_stack import open_stack
 from fm2s_stack.engine.choose import opened_place
@@ -24,9 +34,10 @@ from fm2s_stack.engine.cluster import Cluster
 from fm2s_stack.engine.devices import DevicePool
 from fm2s_stack.engine.local import Here
 from fm2s_stack.engine.run import name_unit, run_units
+from fm2s_stack.engine.shipping import pack
 from fm2s_stack.engine.unit import run_unit
-from fm2s_stack.engine.work import Place
-from fm2s_stack.errors import Fm2sError, StoppedEarly
+from fm2s_stack.engine.work import Place, Work
+from fm2s_stack.errors import ClusterError, DeviceError, Fm2sError, StoppedEarly
 from fm2s_stack.plan import Unit
 from fm2s_stack.progress import Silent
 from fm2s_stack.settings import RunSettings
@@ -156,6 +167,69 @@ def test_a_cluster_tells_of_every_unit_that_failed_at_the_end(cluster, work, sou
         "1 of 3 failed on the local cluster, the others are done: frames 0 to 3 ("
     )
     assert "frame 1" in text and "Run the same command again" in text and "\n" not in text
+
+
+def numbers(do: Callable[..., int]) -> Work[int, int]:
+    return Work(do, lambda task: 1, lambda task: f"task {task}")
+
+
+def test_what_fails_on_one_workers_device_is_done_on_the_others(cluster, tmp_path):
+    told = Counted()
+    work = numbers(partial(fail_in_one_process, tmp_path))
+    assert cluster.each(work, range(8), told, nothing) == [task * task for task in range(8)]
+    assert told.planes == 8
+    with pytest.raises(DeviceError, match="no device works"):
+        cluster.each(numbers(fail_everywhere), range(8), Silent(), nothing)
+
+
+@pytest.mark.slow
+def test_a_task_that_kills_its_worker_fails_after_three_tries_and_takes_no_other_along(
+    cluster, tmp_path
+):
+    told = Counted()
+    with pytest.raises(ClusterError, match=r"^1 of 8 failed.*: task 3 \(its worker died"):
+        cluster.each(numbers(partial(kill_own_process, tmp_path)), range(8), told, nothing)
+    assert told.planes == 7
+    assert len(list(tmp_path.glob("3-*"))) == 3
+
+
+@pytest.mark.parametrize("kind", ["tiff", "zarr", "png", "raw"])
+def test_work_is_packed_for_processes_of_another_working_directory(
+    kind, source, tmp_path, monkeypatch
+):
+    pixels = tifffile.imread(source)[:3]
+    monkeypatch.chdir(tmp_path)
+    named = {"tiff": "m.tif", "raw": "m.tif", "zarr": "m.zarr", "png": "."}[kind]
+    if kind == "png":
+        for t, plane in enumerate(pixels):
+            Image.fromarray(plane.astype(np.uint8)).save(f"frame_{t}.png")
+    elif kind == "zarr":
+        zarr.save_array(named, pixels)
+    else:
+        compression = "zlib" if kind == "tiff" else None
+        tifffile.imwrite(named, pixels, photometric="minisblack", compression=compression)
+    packed = pack((open_stack(named, axes=None if kind != "zarr" else "TYX"), Path("out")))
+    away = tmp_path / "away"
+    away.mkdir()
+    monkeypatch.chdir(away)
+    stack, folder = pickle.loads(packed)
+    assert np.array_equal(stack.array.compute().reshape(pixels.shape), pixels)
+    assert np.array_equal(stack.planes.read(1, 0, 0, slice(0, 32), slice(0, 32)), pixels[1])
+    assert folder == tmp_path / "out"
+
+
+def test_the_places_of_an_output_and_its_journal_turn_absolute_when_packed(
+    frozen, tmp_path, monkeypatch
+):
+    monkeypatch.chdir(tmp_path)
+    job = frozen.job
+    layout, journal = replace(job.layout, path="o.zarr"), replace(job.journal, folder="o.journal")
+    job = pickle.loads(pack(replace(job, layout=layout, journal=journal)))
+    assert (job.layout.path, job.journal.folder) == (
+        str(tmp_path / "o.zarr"), str(tmp_path / "o.journal"),
+    )  # fmt: skip
+    assert job.journal.token == frozen.job.journal.token
+    assert job.layout.levels == frozen.job.layout.levels
 
 
 def test_units_are_named_by_their_source_indices(source, tmp_path):

@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 
 ANSWER = 15.0  #: seconds until a scheduler that does not answer is taken for none
 IN_FLIGHT = 2  #: tasks at a time in a local process: one computes, another reads or writes
-DEATHS = 2  #: of local workers that a task may outlive: it is tried three times
+DEATHS = 0  #: of local workers that Dask lets a task survive: we ourselves do it again
 
 
 @contextmanager
@@ -53,11 +53,13 @@ def _connected(run: RunSettings, told: Progress) -> Iterator[tuple[Client, str]]
     """A client, and the words for its scheduler."""
     if run.workers is None:
         with _client(str(run.scheduler)) as client:
-            told.note(f"connected to the Dask scheduler {client.scheduler.address}{_link(client)}")
+            address = client.scheduler.address
+            told.note(f"connected to the Dask scheduler {address}{_dashboard(client)}")
             yield client, f"the scheduler {run.scheduler}"
         return
     with _local_cluster(run.workers, run.device) as cluster, _client(cluster) as client:
-        told.note(f"started {run.workers} local workers{_link(client)}")
+        count = f"{run.workers} local worker{'s' * (run.workers > 1)}"
+        told.note(f"started {count} at {client.scheduler.address}{_dashboard(client)}")
         yield client, "the local cluster"
 
 
@@ -157,10 +159,10 @@ def _local_memory(run: RunSettings, workers: int) -> int:
     return max((run.memory or allowed_memory()) - BASE, 0) // workers
 
 
-def _link(client: Client) -> str:
-    """Where the dashboard is, if there is one."""
+def _dashboard(client: Client) -> str:
+    """Where the dashboard is, if there is one: it needs the package bokeh."""
     link = client.dashboard_link if find_spec("bokeh") else None
-    return f", dashboard {link}" if link else f" at {client.scheduler.address}"
+    return f", dashboard {link}" if link else ""
 
 
 @contextmanager

@@ -114,6 +114,12 @@ class Crew:
             "command again to continue, once a scheduler is there"
         )
 
+    def run_each(self, members: Sequence[Member], function: Callable[[], Any]) -> dict[Member, Any]:
+        """Call a short function in each worker's event loop, beside its tasks."""
+        addresses = [member.address for member in members]
+        found = self.client.run(function, workers=addresses, on_error="return")
+        return {member: found.get(member.address) for member in members}
+
     def wait_until_idle(self, errand: str) -> None:
         """Wait until no released task of an errand runs any more, or for `GRACE` seconds.
 
@@ -139,7 +145,7 @@ class Crew:
         Raises
         ------
         ClusterError
-            If one does not answer within `patience` seconds, or the scheduler is gone.
+            If one is lost or does not answer within `patience` seconds, or the scheduler is gone.
         """
         asked = {
             member: self.client.submit(
@@ -150,10 +156,12 @@ class Crew:
         end = time.monotonic() + patience
         while waited := [m for m, future in asked.items() if not future.done()]:
             check()
-            if time.monotonic() > end:
+            gone = [member for member in waited if member not in self.members]
+            if gone or time.monotonic() > end:
+                what = "was lost" if gone else "did not answer"
                 raise ClusterError(
-                    f"{waited[0].text} did not answer within {patience:.0f} s; restart it, or run "
-                    "the same command again"
+                    f"{(gone or waited)[0].text} {what} when it was tried; see its log, or run the "
+                    "same command again without it"
                 )
             time.sleep(POLL / 4)
         return {member: self._told(future) for member, future in asked.items()}

@@ -51,11 +51,13 @@ class Dispatch(Generic[Task, Result]):
         self._name, self._work, self._tasks, self._progress = errand[0], work, tasks, progress
         self._errand = self._sent(errand[1])
         self._waiting = deque(range(len(tasks)))
+        self._alone: deque[int] = deque()  # at work when a worker died: one of them is why
         self._flying: dict[Future, int] = {}
         self._ended: queue.SimpleQueue[Future] = queue.SimpleQueue()
         self._tries: Counter[int] = Counter()
         self._results: dict[int, Result] = {}
         self._failed: dict[int, Fm2sError] = {}
+        self._suspected: set[int] = set()  # of killing their worker
         self._shunned: set[str] = set()  # workers whose device failed
 
     def run(self, check: Callable[[], None]) -> list[Result]:
@@ -70,7 +72,7 @@ class Dispatch(Generic[Task, Result]):
             If the output cannot be written: that ends the run.
         """
         try:
-            while self._waiting or self._flying:
+            while self._waiting or self._flying or self._alone:
                 check()
                 self._crew.require()
                 self._fill()
@@ -95,14 +97,13 @@ class Dispatch(Generic[Task, Result]):
 
     def _fill(self) -> None:
         while self._waiting and len(self._flying) < self._crew.slots:
-            number = self._waiting.popleft()
-            future = self._submitted(number)
-            self._flying[future] = number
-            future.add_done_callback(self._ended.put)
+            self._submit(self._waiting.popleft())
+        if self._alone and not self._flying:
+            self._submit(self._alone.popleft())
 
-    def _submitted(self, number: int) -> Future:
+    def _submit(self, number: int) -> None:
         others = [m.address for m in self._crew.members if m.address not in self._shunned]
-        return self._client.submit(
+        future = self._client.submit(
             perform,
             self._errand,
             self._tasks[number],
@@ -111,6 +112,8 @@ class Dispatch(Generic[Task, Result]):
             workers=others if self._shunned and others else None,
             allow_other_workers=bool(self._shunned and others),
         )
+        self._flying[future] = number
+        future.add_done_callback(self._ended.put)
 
     def _just_ended(self) -> list[Future]:
         """What ended, waiting a moment for the first."""
@@ -147,14 +150,15 @@ class Dispatch(Generic[Task, Result]):
     def _take_error(self, number: int, error: BaseException) -> None:
         from distributed import KilledWorker
 
-        if isinstance(error, KilledWorker):  # the scheduler has tried it again already
-            self._tries[number] = TRIES
-            died = "its worker died every time, perhaps for lack of memory or by a limit of it"
-            self._again(number, ClusterError(died))
-        elif isinstance(error, ImportError):  # a worker that came late, without our package
-            self._again(number, ClusterError(f"a worker cannot run it: {error}"))
-        else:
+        if not isinstance(error, KilledWorker):
             raise error
+        # Every task of a worker that dies is suspected, most are innocent: now one by one.
+        if number not in self._suspected or self._tries[number] < TRIES:
+            self._suspected.add(number)
+            self._alone.append(number)
+            return
+        died = "its worker died each time, perhaps for lack of memory or by a limit of it"
+        self._failed[number] = ClusterError(died)
 
     def _again(self, number: int, error: Fm2sError) -> None:
         if self._tries[number] < TRIES:

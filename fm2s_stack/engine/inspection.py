@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import time
 import uuid
 from collections import Counter
@@ -9,6 +10,7 @@ from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from itertools import combinations
 from pathlib import Path
+from typing import TypeVar
 
 import numpy as np
 
@@ -19,6 +21,8 @@ from fm2s_stack.errors import ClusterError, OutputError
 from fm2s_stack.progress import Progress
 from fm2s_stack.stack.base import Stack
 from fm2s_stack.stack.reading import Place
+
+T = TypeVar("T")
 
 PROBED_PLANES = 4
 SAFE_SHARE = 0.75  #: of a worker's memory limit; above 0.8 it would be paused, above 0.95 killed
@@ -33,14 +37,16 @@ def await_workers(crew: Crew, count: int, told: Progress, check: Callable[[], No
     ClusterError
         If there is none.
     """
+    wishes = []
     if not crew.members:
         told.note(f"waiting for workers of {crew.place}")
+        # A task is what adaptive clusters start workers for; those may not have our package yet.
+        wishes.append(crew.client.submit(os.getpid, pure=False))
     end = time.monotonic() + PATIENCE
-    wish = crew.client.submit(_nothing, pure=False)  # what adaptive clusters start workers for
     while len(crew.members) < count and time.monotonic() < end:
         check()
         time.sleep(POLL)
-    wish.release()
+    wishes.clear()
     if not crew.members:
         raise ClusterError(
             f"{crew.place} has no worker, after {PATIENCE:.0f} s of waiting; start some with "
@@ -85,14 +91,16 @@ def inspect(
         Naming the worker, and what to do.
     """
     members = crew.members
+    for member, version in crew.run_each(members, _version_teller()).items():
+        _require_versions(member, {"fm2s-stack": str(version)})
     found = crew.ask_each(members, about, crew.device, check, PATIENT)
     for member, mine in found.items():
-        _require_versions(member, mine)
+        _require_versions(member, _answered(member, mine).versions)
     _note_shared_gpus(found, told)
     with _question(stack, folder) as question:
         packed = pack(question)
         for member, answered in crew.ask_each(members, answer, packed, check, PATIENT).items():
-            _require_access(member, answered, folder)
+            _require_access(member, _answered(member, answered), folder)
     return found
 
 
@@ -105,30 +113,44 @@ def free_memory(found: Mapping[Member, About]) -> int:
     )
 
 
-def _nothing() -> None:
-    """Do nothing."""
+def _version_teller() -> Callable[[], str]:
+    """What tells the version of a worker's package; it is sent whole.
+
+    A worker that is sent a task of a package it has not got ends at once (seen with
+    distributed 2026.8: its stream of messages cannot be read on), so this comes first.
+    """
+
+    def version() -> str:
+        from importlib.util import find_spec
+
+        try:
+            from fm2s_stack import __version__
+
+            return __version__ if find_spec("fm2s_stack.engine.worker") else "an older one"
+        except ImportError:
+            return "not installed"
+
+    return version
 
 
-def _require_versions(member: Member, found: About | Exception) -> None:
+def _require_versions(member: Member, found: Mapping[str, str]) -> None:
     wanted = versions()
-    told = f"it has no such fm2s-stack ({found})" if isinstance(found, Exception) else ""
-    if isinstance(found, About):
-        other = [name for name, value in wanted.items() if found.versions.get(name) != value]
-        told = ", ".join(
-            f"{name} is {found.versions.get(name)} there and {wanted[name]} here" for name in other
-        )
-    if told:
+    other = [name for name, told in found.items() if told != wanted[name]]
+    if other:
+        told = ", ".join(f"{name} is {found[name]} there and {wanted[name]} here" for name in other)
         raise ClusterError(
             f"{member.text} cannot take part: {told}; install the same versions on all workers "
             "and here"
         )
 
 
-def _require_access(
-    member: Member, found: tuple[str, str | None] | Exception, folder: Path | None
-) -> None:
+def _answered(member: Member, found: T | Exception) -> T:
     if isinstance(found, Exception):
         raise ClusterError(f"{member.text} failed when it was tried: {found}") from found
+    return found
+
+
+def _require_access(member: Member, found: tuple[str, str | None], folder: Path | None) -> None:
     complaint, file = found
     if not complaint and file is not None and folder is not None:
         written = folder / file
