@@ -119,12 +119,15 @@ def _verdict(report: Report) -> str:
         return f"{files}{units}: {good}{left}"
     pieces = len(report.damages)
     what = f"{pieces} piece{'s are' if pieces > 1 else ' is'} damaged"
-    how = (
-        "repair with --repair and --source INPUT"
-        if report.units
-        else "make it again from the input"
-    )
+    how = _remedy(report)
     return f"{what}, of {files}{units}; {how}{left}"
+
+
+def _remedy(report: Report) -> str:
+    if not report.damages[0].key:
+        return "make it again from the input"
+    has_units = any(damage.unit is not None for damage in report.damages)
+    return "repair with --repair" + " and --source INPUT" * has_units
 
 
 def _left(report: Report) -> str:
