@@ -117,7 +117,7 @@ def _wanted(
     left = len(units) + report.units_left
     if source is None:
         raise UsageError(
-            f"{target.path}: {left} units are to be computed again: give the input, with --source"
+            f"{target.path}: units to compute again: {left}; give the input, with --source"
         )
     from fm2s_stack.recorded import difference_to, open_source, recorded_wanted, select_recorded
 

@@ -96,7 +96,7 @@ def _repair_lines(output: Path, repaired: Repaired | None) -> list[str]:
             if repaired.identical
             else "sealed anew: their bytes are not those of an earlier seal"
         )
-        lines.append(f"{output}: {repaired.units} units were computed; {same}")
+        lines.append(f"{output}: units computed: {repaired.units}; {same}")
     return lines
 
 
