@@ -10,9 +10,11 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from fm2s_stack.fm2s.denoiser import Denoiser
-    from fm2s_stack.pipeline import denoise_stack, fit_stack, load_denoisers
+    from fm2s_stack.pipeline import denoise_stack, fit_stack, load_denoisers, prepare_stack
+    from fm2s_stack.repair import repair_output
     from fm2s_stack.stack.base import Stack
     from fm2s_stack.stack.open import open_stack
+    from fm2s_stack.verify import verify_output
 
 __version__ = "0.1.0"
 __all__ = [
@@ -23,6 +25,9 @@ __all__ = [
     "fit_stack",
     "load_denoisers",
     "open_stack",
+    "prepare_stack",
+    "repair_output",
+    "verify_output",
 ]
 
 _HOMES = {
@@ -32,6 +37,9 @@ _HOMES = {
     "fit_stack": "fm2s_stack.pipeline",
     "load_denoisers": "fm2s_stack.pipeline",
     "open_stack": "fm2s_stack.stack.open",
+    "prepare_stack": "fm2s_stack.pipeline",
+    "repair_output": "fm2s_stack.repair",
+    "verify_output": "fm2s_stack.verify",
 }
 
 
