@@ -106,6 +106,10 @@ class Saboteur:
                 if event in GROWS:
                     raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), path)
                 return
+            if self.fault.startswith("SIG"):
+                self.at = None
+                os.kill(os.getpid(), getattr(signal, self.fault))
+                return
             if self.fault == "power":
                 self._lose_unflushed()
             os.kill(os.getpid(), signal.SIGKILL)

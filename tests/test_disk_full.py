@@ -17,8 +17,8 @@ from crash_tools import Server, content, words
 
 pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="forks a server, mounts a tmpfs")
 
-QUICK = [("every", 2), ("tiff", 1)]
-THOROUGH = [("every", 12), ("tiff", 12), ("stack", 8), ("frame", 8)]
+QUICK = [("every", 1), ("tiff", 1)]
+THOROUGH = [("every", 7), ("tiff", 7), ("stack", 5), ("frame", 5)]
 
 
 def last_line(err: str) -> str:

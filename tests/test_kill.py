@@ -20,7 +20,7 @@ from crash_tools import WAYS, Server, Undisturbed, content, done_once, untouched
 pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="forks a server, reads /proc")
 
 QUICK = [("every", "kill", 2), ("tiff", "kill", 2), ("stack", "power", 1)]
-THOROUGH = [(way, "kill", 16) for way in WAYS] + [(way, "power", 9) for way in WAYS]
+THOROUGH = [(way, "kill", 10) for way in WAYS] + [(way, "power", 6) for way in WAYS]
 KILLS = {"every": 8, "stack": 6, "frame": 5, "tiff": 6}
 
 

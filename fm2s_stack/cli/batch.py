@@ -21,6 +21,7 @@ from fm2s_stack.cli.relay import (
     relayed_words,
     with_relayed_options,
 )
+from fm2s_stack.cli.say import say
 from fm2s_stack.cli.signals import stop_on_signals
 from fm2s_stack.cli.values import Duration, Share
 from fm2s_stack.errors import OutputIncomplete, StoppedEarly, UsageError
@@ -111,13 +112,13 @@ def _run(found: tuple[Recording, ...], folder: Path, options: dict[str, Any], on
 
     def denoise(recording: Recording) -> None:
         if not one.quiet:
-            click.echo(f"[{place[recording]}/{len(own)}] {recording.source}", err=True)
+            say(f"[{place[recording]}/{len(own)}] {recording.source}")
         one.denoise(recording, deadline())
         note_recording(folder, recording, None)
 
     def failed(failure: Failure) -> None:
         note_recording(folder, failure.recording, failure)
-        click.echo(f"Error: {failure.reason}", err=True)
+        say(f"Error: {failure.reason}")
 
     with stop_on_signals(Stop()):
         failures = run_batch(own, denoise, failed, needed=one.first)
@@ -128,12 +129,12 @@ def _run(found: tuple[Recording, ...], folder: Path, options: dict[str, Any], on
 def _report(own: tuple[Recording, ...], failures: tuple[Failure, ...], quiet: bool) -> None:
     if not failures:
         if not quiet:
-            click.echo(f"{len(own)} of {len(own)} recordings are done", err=True)
+            say(f"{len(own)} of {len(own)} recordings are done")
         return
     width = max(len(failure.recording.output.name) for failure in failures)
     lines = [f"{failure.recording.output.name:<{width}}  {failure.reason}" for failure in failures]
-    click.echo(f"{len(failures)} of {len(own)} recordings failed:", err=True)
-    click.echo("\n".join(lines), err=True)
+    say(f"{len(failures)} of {len(own)} recordings failed:")
+    say("\n".join(lines))
     sys.exit(1)
 
 

@@ -18,6 +18,7 @@ from fm2s_stack.cli.denoise_options import (
     write_settings,
 )
 from fm2s_stack.cli.options import INPUT_OPTIONS, add_options, open_input
+from fm2s_stack.cli.say import say
 from fm2s_stack.cli.show import Show, clock, size
 from fm2s_stack.cli.signals import stop_on_signals
 from fm2s_stack.settings import FitSettings, RunSettings, WriteSettings
@@ -78,13 +79,13 @@ def _denoise(
     if options["prepare"]:
         left = prepare_stack(stack, output, fit, **how)
         if not quiet:
-            click.echo(f"{output}: prepared, {left} units are to be done", err=True)
+            say(f"{output}: prepared, {left} units are to be done")
         return
     summary = denoise_stack(stack, output, fit, **how)
     if as_json:
         click.echo(json.dumps(asdict(summary), indent=2))
     elif not quiet and summary.total_seconds:  # else it was finished before, and said so
-        click.echo(_sentence(summary), err=True)
+        say(_sentence(summary))
 
 
 def _check_target(stack: Stack, output: Path, write: WriteSettings) -> None:

@@ -10,6 +10,7 @@ from importlib import import_module
 import click
 
 from fm2s_stack import __version__
+from fm2s_stack.cli.say import say
 from fm2s_stack.cli.signals import STOPPED_EARLY
 from fm2s_stack.errors import Fm2sError, StoppedEarly, UsageError
 
@@ -79,7 +80,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
         _fail("interrupted", 1)
     except StoppedEarly as error:
         text = " ".join(str(error).split())
-        click.echo(text[:1].upper() + text[1:], err=True)
+        say(text[:1].upper() + text[1:])
         sys.exit(STOPPED_EARLY)
     except UsageError as error:
         _fail(str(error), 2)
@@ -92,7 +93,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
 
 
 def _fail(message: str, code: int) -> None:
-    click.echo(f"Error: {' '.join(message.split())}", err=True)
+    say(f"Error: {' '.join(message.split())}")
     sys.exit(code)
 
 

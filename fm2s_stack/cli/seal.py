@@ -6,6 +6,7 @@ from pathlib import Path
 
 import click
 
+from fm2s_stack.cli.say import say
 from fm2s_stack.cli.signals import stop_on_signals
 from fm2s_stack.stopping import Stop
 
@@ -27,7 +28,7 @@ def command(output: Path, quiet: bool) -> None:
 
     def note(text: str) -> None:
         if not quiet:
-            click.echo(text, err=True)
+            say(text)
 
     stop = Stop()
     with stop_on_signals(stop):

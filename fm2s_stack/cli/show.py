@@ -7,7 +7,7 @@ import sys
 import threading
 import time
 
-import click
+from fm2s_stack.cli.say import say
 
 PLAIN_SECONDS = 10.0  #: between lines where stderr is not a terminal
 LIVE_SECONDS = 0.2  #: between updates of the line of a terminal
@@ -26,7 +26,7 @@ class Show:
         """Say one line."""
         with self._lock:
             self._clear()
-            click.echo(text, err=True)
+            say(text)
 
     def start(self, step: str, total: int, unit: str) -> None:
         """Begin a step."""
@@ -50,10 +50,9 @@ class Show:
         with self._lock:
             seconds = max(time.monotonic() - self._began, 1e-9)
             self._clear()
-            click.echo(
+            say(
                 f"{self._step}: {self._total} {self._unit} in {clock(seconds)} "
-                f"({self._total / seconds:.1f} {self._unit}/s)",
-                err=True,
+                f"({self._total / seconds:.1f} {self._unit}/s)"
             )
 
     def _line(self) -> str:
@@ -67,15 +66,15 @@ class Show:
 
     def _write(self, line: str) -> None:
         if not self._live:
-            click.echo(line, err=True)
+            say(line)
             return
         width = shutil.get_terminal_size().columns - 1
-        click.echo("\r" + line[:width].ljust(width), err=True, nl=False)
+        say("\r" + line[:width].ljust(width), end=False)
 
     def _clear(self) -> None:
         if self._live:
             width = shutil.get_terminal_size().columns - 1
-            click.echo("\r" + " " * width + "\r", err=True, nl=False)
+            say("\r" + " " * width + "\r", end=False)
 
 
 def clock(seconds: float) -> str:
