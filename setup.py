@@ -21,8 +21,8 @@ setup(
     install_requires=[
         "click>=8.2",
         "dask[array]>=2026.8",
-        "google-crc32c>=1.5",
         "distributed>=2026.8",
+        "google-crc32c>=1.5",
         "imagecodecs>=2026.3.6",
         "numcodecs>=0.16",
         "numpy>=2.0",

@@ -23,8 +23,8 @@ ELSEWHERE = (
     "pip install -c scripts/constraints.txt .",
     "bash scripts/demo.sh",
     "bash scripts/test.sh",
-    "pip wheel -w wheels -c scripts/constraints.txt .[cluster]",
-    "pip install --no-index --find-links wheels fm2s-stack[cluster]",
+    "pip wheel -w wheels -c scripts/constraints.txt .",
+    "pip install --no-index --find-links wheels fm2s-stack",
     "apptainer build fm2s-stack.sif examples/apptainer.def",
 )
 
