@@ -216,7 +216,7 @@ class Command:
         environment = {**os.environ, "PYTHONUNBUFFERED": "1"}
         self.process = subprocess.Popen(
             [sys.executable, "-m", "fm2s_stack", *map(str, words)],
-            cwd=folder, stderr=self._log.open("wb"), env=environment,
+            cwd=folder, stderr=self._log.open("wb"), env=environment, start_new_session=True,
         )  # fmt: skip
 
     @property

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import signal
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -18,6 +19,7 @@ from fm2s_stack.engine.inspection import free_memory
 from fm2s_stack.engine.worker import About
 from fm2s_stack.memory import BASE
 from fm2s_stack.settings import RunSettings
+from fm2s_stack.store.processes import is_alive
 
 QUICK = ("-c", "srdtrans", "--device", "cpu", "--steps", "3", "--fit-crop", "32")
 SLOW = ("-c", "srdtrans", "--device", "cpu", "--fit", "frame", "--fit-crop", "32", "--steps", "4")
@@ -82,6 +84,12 @@ def test_workers_of_one_machine_share_its_memory_and_stay_under_their_limits():
     assert free_memory(found) == 4000
     assert free_memory({**found, member("c", 4000): about("two", 9000)}) == 3000
     assert _local_memory(RunSettings(memory=BASE + 1200), 3) == 400
+
+
+def local_workers(command: Command) -> list[psutil.Process]:
+    """The processes of its local cluster."""
+    children = psutil.Process(command.process.pid).children(recursive=True)
+    return [child for child in children if "spawn_main" in " ".join(child.cmdline())]
 
 
 def refused(folder: Path, address: str, *words: str) -> str:
@@ -150,13 +158,25 @@ def test_a_worker_that_is_killed_costs_only_its_units(folder, tmp_path):
     run = ("denoise", folder / "movie.tif", "out.zarr", *SLOW, "--workers", 2)
     command = Command(tmp_path, *run)
     until(lambda: unit_lines(tmp_path / "out.zarr") >= 1)
-    children = psutil.Process(command.process.pid).children(recursive=True)
-    working = [child for child in children if "spawn_main" in " ".join(child.cmdline())]
+    working = local_workers(command)
     assert len(working) == 2
     working[0].kill()
     assert command.ended() == 0, command.err
     assert shards(tmp_path / "out.zarr") == shards(folder / "threads.zarr")
     assert not (tmp_path / "out.zarr.journal").exists()
+
+
+@pytest.mark.slow
+def test_an_interrupt_at_a_terminal_ends_local_workers_in_order(folder, tmp_path):
+    slow = [*SLOW[:-1], "4000"]
+    command = Command(tmp_path, "denoise", folder / "movie.tif", "out.zarr", *slow, "--workers", 1)
+    until(lambda: "4 units on 1 worker (cpu)" in command.err)
+    workers = local_workers(command)
+    os.killpg(command.process.pid, signal.SIGINT)
+    assert command.ended(15) == 75
+    assert "Stopped early: SIGINT" in command.err and "Traceback" not in command.err
+    assert len(workers) == 1
+    until(lambda: not any(is_alive(worker.pid) for worker in workers), 5)
 
 
 def begun(folder: Path, tmp_path: Path, address: str) -> Command:

@@ -105,6 +105,7 @@ def _local_cluster(workers: int, device: str) -> Iterator[SpecCluster]:
         "memory_limit": 0,  # the plan bounds it; a nanny's limit would kill what the plan allows
         "host": "127.0.0.1",
         "dashboard": False,
+        "preload": ["fm2s_stack.engine.preload"],
         "silence_logs": logging.CRITICAL,
     }
     spec = {

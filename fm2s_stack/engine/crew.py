@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from concurrent.futures import CancelledError
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -107,6 +109,16 @@ class Crew:
                 "start workers and run the same command again to continue"
             )
 
+    @contextmanager
+    def talking(self) -> Iterator[None]:
+        """Raise `lost` where the scheduler goes in the middle of the block."""
+        from distributed.comm import CommClosedError
+
+        try:
+            yield
+        except (CommClosedError, CancelledError) as error:
+            raise self.lost() from error
+
     def lost(self) -> ClusterError:
         """The error of a scheduler that is gone."""
         return ClusterError(
@@ -117,7 +129,8 @@ class Crew:
     def run_each(self, members: Sequence[Member], function: Callable[[], Any]) -> dict[Member, Any]:
         """Call a short function in each worker's event loop, beside its tasks."""
         addresses = [member.address for member in members]
-        found = self.client.run(function, workers=addresses, on_error="return")
+        with self.talking():
+            found = self.client.run(function, workers=addresses, on_error="return")
         return {member: found.get(member.address) for member in members}
 
     def wait_until_idle(self, errand: str) -> None:
@@ -173,7 +186,8 @@ class Crew:
 
     def _told(self, future: Any) -> Any:  # noqa: ANN401 - distributed.Future
         if future.status == "finished":
-            return future.result()
+            with self.talking():
+                return future.result()
         if future.status == "error":
             return future.exception()
         raise self.lost()
@@ -181,8 +195,6 @@ class Crew:
     def _ask(self) -> list[Member]:
         if not self.is_connected:
             raise self.lost()
-        try:
+        with self.talking():
             told = self.client.scheduler_info(n_workers=-1)["workers"]
-        except (OSError, TimeoutError) as error:
-            raise self.lost() from error
         return [Member.of(address, worker) for address, worker in told.items()]

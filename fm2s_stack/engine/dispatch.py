@@ -49,7 +49,8 @@ class Dispatch(Generic[Task, Result]):
     ) -> None:
         self._crew, self._client = crew, crew.client
         self._name, self._work, self._tasks, self._progress = errand[0], work, tasks, progress
-        self._errand = self._sent(errand[1])
+        with crew.talking():
+            self._errand = self._sent(errand[1])
         self._waiting = deque(range(len(tasks)))
         self._alone: deque[int] = deque()  # at work when a worker died: one of them is why
         self._flying: dict[Future, int] = {}
@@ -74,10 +75,11 @@ class Dispatch(Generic[Task, Result]):
         try:
             while self._waiting or self._flying or self._alone:
                 check()
-                self._crew.require()
-                self._fill()
-                for future in self._just_ended():
-                    self._take(future)
+                with self._crew.talking():
+                    self._crew.require()
+                    self._fill()
+                    for future in self._just_ended():
+                        self._take(future)
         finally:
             self._abandon()
         if self._failed:
@@ -129,8 +131,8 @@ class Dispatch(Generic[Task, Result]):
         self._tries[number] += 1
         if future.status == "finished":
             self._take_outcome(number, future.result())
-        elif future.status == "error":
-            self._take_error(number, future.exception())
+        elif future.status == "error" and (error := future.exception()) is not None:
+            self._take_error(number, error)
         elif self._crew.is_connected:
             self._again(number, ClusterError("it was cancelled on the scheduler"))
         else:
