@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -18,6 +19,11 @@ from fm2s_stack.target import Target
 from fm2s_stack.terms import Terms, differences
 
 ON_BAD_FRAME = "fit.on_bad_frame"
+
+#: what may lie in a journal; an NFS keeps removed files that are open under names of its own
+_JOURNALED = re.compile(
+    r".*\.jsonl|(lock|failed)-.*\.json|creating\.json|stale-.*|fits|\..*\.partial.*|\.nfs.*"
+)
 
 State = Literal["nothing", "begun", "frozen", "sealed", "finished"]
 
@@ -119,7 +125,7 @@ def tidy(target: Target) -> None:
         If it cannot be removed.
     """
     folder = journal_folder(target.zarr)
-    if folder.is_dir() and not live_holders(folder):
+    if folder.is_dir() and _is_journal(folder) and not live_holders(folder):
         remove_journal(folder)
     ours = ("complete", "incomplete", "empty")
     if target.kind != "zarr" and output_status(target.zarr) in ours:
@@ -134,16 +140,12 @@ def require_at_journal(folder: Path) -> None:
     OutputError
         If a file, or a folder with other things in it, stands where the journal goes.
     """
-    if not folder.exists():
-        return
-    known = ("lock-", "stale-")
-    strange = not folder.is_dir() or any(
-        entry.suffix not in (".jsonl", ".json") and not entry.name.startswith(known)
-        for entry in folder.iterdir()
-        if entry.is_file()
-    )
-    if strange:
+    if folder.exists() and not _is_journal(folder):
         raise OutputError(f"{folder} is not a journal of fm2s-stack: remove it, or choose another")
+
+
+def _is_journal(folder: Path) -> bool:
+    return folder.is_dir() and all(_JOURNALED.fullmatch(entry.name) for entry in folder.iterdir())
 
 
 def _foreign(path: Path, what: str) -> OutputExists:

@@ -11,6 +11,7 @@ import errno
 import fcntl
 import json
 import os
+import shutil
 import signal
 import sys
 import threading
@@ -109,6 +110,10 @@ class Saboteur:
             if self.fault.startswith("SIG"):
                 self.at = None
                 os.kill(os.getpid(), getattr(signal, self.fault))
+                return
+            if self.fault.startswith("remove "):
+                self.at = None
+                shutil.rmtree(Path(self.folder, self.fault.removeprefix("remove ")))
                 return
             if self.fault == "power":
                 self._lose_unflushed()

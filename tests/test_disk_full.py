@@ -116,7 +116,8 @@ def test_a_disk_that_is_too_small_is_refused_before_the_fit(server, undisturbed,
     filler.unlink()
 
 
-@pytest.mark.parametrize("left", [90_000, pytest.param(250_000, marks=pytest.mark.slow)])
+@pytest.mark.slow
+@pytest.mark.parametrize("left", [90_000, 250_000])
 def test_a_run_on_a_full_tmpfs_goes_on_when_there_is_space(server, undisturbed, small_disk, left):
     expected = undisturbed("every")
     folder = expected.copy(small_disk / "work")

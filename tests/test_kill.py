@@ -56,6 +56,7 @@ def test_a_kill_at_any_change_loses_nothing(server, undisturbed, tmp_path, way, 
     strike(server, undisturbed, tmp_path, way, fault, count)
 
 
+@pytest.mark.slow
 def test_a_run_killed_while_it_continues_another_loses_nothing(server, undisturbed, tmp_path):
     expected = undisturbed("every")
     folder, seen = expected.copy(tmp_path / "struck"), {}

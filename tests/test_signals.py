@@ -61,7 +61,7 @@ def stops(server: Server, undisturbed, tmp_path: Path, way: str, instants: list[
 
 @pytest.mark.parametrize("way", ["every"])
 def test_a_signal_stops_a_run_that_the_same_command_finishes(server, undisturbed, tmp_path, way):
-    stops(server, undisturbed, tmp_path, way, undisturbed(way).instants(2)[:2])
+    stops(server, undisturbed, tmp_path, way, undisturbed(way).instants(1))
 
 
 @pytest.mark.slow
@@ -115,6 +115,7 @@ def test_a_second_interrupt_stops_at_once(server, undisturbed, tmp_path):
     assert server.run(folder, *long_words(*again)).code == 75
 
 
+@pytest.mark.slow
 def test_stop_after_ends_a_run_by_itself(server, undisturbed, tmp_path):
     folder = undisturbed("every").copy(tmp_path / "stopped")
     began = time.monotonic()

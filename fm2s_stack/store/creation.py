@@ -13,6 +13,7 @@ from pathlib import Path
 
 from fm2s_stack.errors import OutputError
 from fm2s_stack.store.attributes import ROOT_FILES, read_document
+from fm2s_stack.store.document import attributes_of
 from fm2s_stack.store.files import replacing
 from fm2s_stack.store.side import GROUP
 
@@ -38,17 +39,18 @@ def mark_creation(journal: str | Path) -> None:
 def is_half_made(output: str | Path, journal: str | Path) -> bool:
     """Whether a folder is what a creation that was cut short has left.
 
-    That is: the mark is there, the root's metadata cannot be read, and nothing is in the folder
-    but what zarr puts there.
+    That is: the mark is there, the root's metadata cannot be read or hold no attributes, and
+    nothing is in the folder but what zarr puts there. So is what a run leaves whose output was
+    removed under it.
     """
     folder = Path(output)
     if folder.is_symlink() or not folder.is_dir() or not (Path(journal) / _MARK).is_file():
         return False
     try:
-        read_document(folder)
+        attributes = attributes_of(read_document(folder))
     except OutputError:
-        return all(_OURS.fullmatch(entry.name) for entry in folder.iterdir())
-    return False
+        attributes = {}
+    return not attributes and all(_OURS.fullmatch(entry.name) for entry in folder.iterdir())
 
 
 def remove_half_made(output: str | Path) -> None:
