@@ -42,6 +42,19 @@ def allowed_memory() -> int:
     return int(SAFE_SHARE * min(limits))
 
 
+def memory_of_worker(memory: int | None, workers: int) -> int:
+    """Bytes for each of so many processes beside this one, of those that a run may use.
+
+    Parameters
+    ----------
+    memory
+        Bytes that the run may use; None: what the machine allows.
+    workers
+        Processes that compute.
+    """
+    return max((memory or allowed_memory()) - BASE, 0) // workers
+
+
 def _available() -> int:
     told = _proc_bytes("/proc/meminfo", "MemAvailable:")
     if told is not None:

@@ -70,7 +70,7 @@ def job_attributes(wanted: Wanted, denoisers: Sequence[Denoiser]) -> Mapping[str
                 "fit": fit,
                 "fit_from": None if wanted.fit_from is None else wanted.fit_from.name,
                 "write": {**asdict(wanted.write), "dtype": wanted.image.dtype.name},
-                "run": {**asdict(wanted.run), "along": wanted.along},
+                "run": _run_settings(wanted),
             },
             seed=wanted.fit.seed
             if wanted.fit_from is None
@@ -80,6 +80,12 @@ def job_attributes(wanted: Wanted, denoisers: Sequence[Denoiser]) -> Mapping[str
         "intensity": [_intensity(denoiser) for denoiser in denoisers],
         "terms": wanted.terms,
     }
+
+
+def _run_settings(wanted: Wanted) -> dict[str, object]:
+    """Where the run happened; of a cluster only that there was one, since an address is private."""
+    told = {**asdict(wanted.run), "along": wanted.along}
+    return {**told, "scheduler": wanted.run.scheduler and "given"}
 
 
 def freeze(wanted: Wanted, denoisers: Sequence[Denoiser], plan: Plan, fit_seconds: float) -> str:

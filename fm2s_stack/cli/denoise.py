@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -109,8 +109,11 @@ def _print_plan(
     trained: bool,
 ) -> None:
     from fm2s_stack.cli.describe import describe_plan, plan_lines
+    from fm2s_stack.memory import memory_of_worker
     from fm2s_stack.planning import plan_stack
 
+    if run.workers:  # the plan is that of one process
+        run = replace(run, threads=1, memory=memory_of_worker(run.memory, run.workers))
     plan = plan_stack(stack, fit, write=write, run=run, trained=trained)
     if as_json:
         click.echo(json.dumps(describe_plan(plan), indent=2))

@@ -15,7 +15,7 @@ from fm2s_stack.engine.crew import GPU, Crew
 from fm2s_stack.engine.devices import find_device
 from fm2s_stack.engine.inspection import await_workers, choose_device, free_memory, inspect
 from fm2s_stack.errors import ClusterError, UsageError
-from fm2s_stack.memory import BASE, allowed_memory
+from fm2s_stack.memory import memory_of_worker
 from fm2s_stack.progress import Progress
 from fm2s_stack.settings import RunSettings
 from fm2s_stack.stack.base import Stack
@@ -45,7 +45,7 @@ def opened_cluster(
         if run.workers is None:
             yield Cluster(crew, None, run.memory or free_memory(found))
         else:
-            yield Cluster(crew, 1, _local_memory(run, run.workers))
+            yield Cluster(crew, 1, memory_of_worker(run.memory, run.workers))
 
 
 @contextmanager
@@ -153,11 +153,6 @@ def _gpu_options(gpus: list[str], number: int) -> dict[str, Any]:
         return {}
     # Set in the process before it imports torch, which looks at it once.
     return {"env": {"CUDA_VISIBLE_DEVICES": gpus[number]}, "resources": {GPU: IN_FLIGHT}}
-
-
-def _local_memory(run: RunSettings, workers: int) -> int:
-    """Bytes for each worker of those that the run may use; this process needs some too."""
-    return max((run.memory or allowed_memory()) - BASE, 0) // workers
 
 
 def _dashboard(client: Client) -> str:
