@@ -233,9 +233,11 @@ def untouched(folder: Path, before: dict[str, tuple]) -> bool:
 
 
 def _files(folder: Path, line: dict) -> Iterator[tuple]:
+    is_exported = (folder / "out.tif").exists()  # its OME-Zarr goes then
+    output = next(folder.glob("*.zarr"), folder)
     for key, size, _ in line.get("files", ()):
-        path = next(folder.glob("*.zarr")) / key
-        if path.exists() or not (folder / "out.tif").exists():
+        path = output / key
+        if path.exists() or not is_exported:
             assert path.stat().st_size == size
             yield _state(path)
 

@@ -124,6 +124,15 @@ def test_a_torn_lock_is_watched_and_taken_over(tmp_path, content):
     assert list(tmp_path.iterdir()) == []
 
 
+def test_a_torn_lock_that_goes_is_not_watched_any_longer(tmp_path, monkeypatch):
+    monkeypatch.setattr(lock_module, "PATIENCE", 30.0)
+    (tmp_path / LOCK).touch()
+    threading.Timer(0.3, (tmp_path / LOCK).unlink).start()
+    began = time.monotonic()
+    with locked(tmp_path):
+        assert time.monotonic() - began < 10.0
+
+
 def test_a_lock_counts_up_and_knows_when_it_is_lost(tmp_path):
     with locked(tmp_path) as held:
         wait_for(lambda: read_holder(tmp_path / LOCK).count >= 3)

@@ -225,7 +225,7 @@ def _still(found: Mapping[Path, Holder | None], note: Callable[[str], None]) -> 
     still, until = set(found), time.monotonic() + PATIENCE
     while still and time.monotonic() < until:
         time.sleep(min(0.5, PATIENCE / 10))
-        still = {path for path in still if read_holder(path) == found[path]}
+        still = {path for path in still if path.exists() and read_holder(path) == found[path]}
     return still
 
 
