@@ -216,10 +216,11 @@ def done_once(folder: Path) -> dict[str, tuple]:
     found: dict[str, tuple] = {}
     for line in journal_lines(folder):
         name = f"{line['kind']} {line['token']} {line.get('c')} {line.get('start')}"
+        proof = (line.get("weights"),)
         if line["kind"] == "unit":
-            name = f"unit {line['index']}"
+            name, proof = f"unit {line['index']}", tuple(_files(folder, line))
         assert name not in found, f"{name} was done twice"
-        found[name] = tuple(_files(folder, line)) or (line.get("weights"),)
+        found[name] = proof
     return found
 
 
