@@ -4,19 +4,52 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
+from dataclasses import dataclass
 from pathlib import Path
 
-from fm2s_stack.errors import OutputError
 from fm2s_stack.standing import require_at_journal
 from fm2s_stack.stopping import Stop
 from fm2s_stack.store.journal import make_folder
-from fm2s_stack.store.lock import WHOLE, Part, locked
+from fm2s_stack.store.lock import WHOLE, Lock, Part, locked
+
+
+@dataclass(frozen=True, eq=False)
+class Holding:
+    """An output that is held."""
+
+    folder: Path  #: of its journal
+    lock: Lock  #: beating
+    stop: Stop  #: through which the run is stopped
+
+    def __call__(self) -> None:
+        """Look whether to go on; to be called a few times a second.
+
+        Raises
+        ------
+        StoppedEarly
+            If the run is to stop.
+        OutputError
+            If the output is not held any more.
+        """
+        self.stop.check()
+        if self.lock.is_lost:
+            self.lock.claim.require()
+
+    def require(self) -> None:
+        """Ask on the disk whether the output is still held, before what cannot be undone.
+
+        Raises
+        ------
+        OutputError
+            If it is not.
+        """
+        self.lock.claim.require()
 
 
 @contextmanager
 def held(
     folder: Path, stop: Stop, note: Callable[[str], None], part: Part | None = None
-) -> Iterator[Callable[[], None]]:
+) -> Iterator[Holding]:
     """Hold an output, or a part of its units, for the block.
 
     Parameters
@@ -30,12 +63,6 @@ def held(
     part
         Share of the units; None: all.
 
-    Yields
-    ------
-    callable
-        To be called a few times a second. It raises when the run is to stop, or the folder
-        was removed under it.
-
     Raises
     ------
     OutputLocked
@@ -47,13 +74,7 @@ def held(
     make_folder(folder)
     try:
         with locked(folder, part or WHOLE, note) as lock:
-
-            def check() -> None:
-                stop.check()
-                if lock.is_lost:
-                    raise OutputError(f"{folder} was removed or replaced while the run went on")
-
-            yield check
+            yield Holding(folder, lock, stop)
     finally:
         with suppress(OSError):  # not empty: that is what it is for
             folder.rmdir()

@@ -15,7 +15,7 @@ from fm2s_stack.engine.work import Place
 from fm2s_stack.errors import StoppedEarly
 from fm2s_stack.fitting import measure_channels, train_channels
 from fm2s_stack.fm2s.denoiser import Denoiser
-from fm2s_stack.holding import held
+from fm2s_stack.holding import Holding, held
 from fm2s_stack.plan import Plan, Unit, share_of
 from fm2s_stack.planning import plan_stack
 from fm2s_stack.prepare import open_job
@@ -95,18 +95,24 @@ def denoise_stack(
 
 def make(wanted: Wanted, told: Progress, stop: Stop) -> Summary:
     """Make what is wanted, or what is left of it; as `denoise_stack`."""
-    if done := _finished(wanted, told, stop):
+    if done := _finished(wanted, told):
         return done
+    with _held(wanted, stop, told) as hold:
+        # Another run may have finished it while we waited for the lock.
+        return _complete(wanted, told, hold) or _make(wanted, told, hold)
+
+
+def _make(wanted: Wanted, told: Progress, hold: Holding) -> Summary:
     clock, run = Clock(), wanted.run
-    with _held(wanted, stop, told) as check, _place(wanted, told, check) as place:
+    with _place(wanted, told, hold) as place:
         wanted = replace(wanted, run=place.settle(run))
-        job, plan = open_job(wanted, place, told, check)
+        job, plan = open_job(wanted, place, told, hold)
         clock.lap("fit")
         before = done_units(job.layout.path)
-        records = _run(job, plan, before, run, place, told, check)
+        records = _run(job, plan, before, run, place, told, hold)
         clock.lap("apply")
-        if run.units is None:
-            finish(wanted.target, check)
+    if run.units is None:
+        finish(wanted.target, hold)
     for line in bad_frame_lines(wanted.stack, bad_frames(records)):
         told.note(line)
     return summary_of(wanted, plan, place.device, job.denoisers, records, len(before), clock)
@@ -133,10 +139,13 @@ def prepare_stack(
     """
     wanted = settle(stack, output, fit, write, run, fit_from, command)
     told, stop = progress or Silent(), stop or Stop()
-    if _finished(wanted, told, stop):
+    if _finished(wanted, told):
         return 0
-    with _held(wanted, stop, told) as check, _place(wanted, told, check) as place:
-        _, plan = open_job(replace(wanted, run=place.settle(run)), place, told, check)
+    with _held(wanted, stop, told) as hold:
+        if _complete(wanted, told, hold):
+            return 0
+        with _place(wanted, told, hold) as place:
+            _, plan = open_job(replace(wanted, run=place.settle(run)), place, told, hold)
         return len(plan.units) - len(done_units(wanted.target.zarr))
 
 
@@ -182,22 +191,32 @@ def _place(
     return opened_place(wanted.run, wanted.stack, wanted.folder, told, check)
 
 
-def _finished(wanted: Wanted, told: Progress, stop: Stop) -> Summary | None:
-    """The summary of an output that is finished, or lacks its export only.
-
-    What differs in it from what is wanted is an error.
-    """
+def _finished(wanted: Wanted, told: Progress) -> Summary | None:
+    """The summary of an output that is finished; what differs from what is wanted is an error."""
     if wanted.target.overwrite:
         return None
     found = standing(wanted.target)
     require_same_terms(wanted.target, found, wanted.terms)
-    if found.state == "sealed" and wanted.run.units is None:
-        with _held(wanted, stop, told) as check:
-            finish(wanted.target, check)
-    elif found.state != "finished":
+    if found.state != "finished":
         return None
-    tidy(wanted.target)
+    tidy(wanted.target, told.note)
     told.note(f"{wanted.target.path} is complete: nothing is left to do")
+    return finished_summary(wanted, found.told)
+
+
+def _complete(wanted: Wanted, told: Progress, hold: Holding) -> Summary | None:
+    """The same under the lock, for one too that lacks its export only."""
+    if wanted.target.overwrite:
+        return None
+    found = standing(wanted.target)
+    require_same_terms(wanted.target, found, wanted.terms)
+    if found.state not in ("sealed", "finished"):
+        return None
+    if wanted.run.units is None:
+        finish(wanted.target, hold)
+        told.note(f"{wanted.target.path} is complete: nothing is left to do")
+    else:
+        told.note(f"every unit of {wanted.target.path} is done: fm2s-stack seal exports it")
     return finished_summary(wanted, found.told)
 
 
@@ -224,14 +243,16 @@ def _run(
 
 
 @contextmanager
-def _held(wanted: Wanted, stop: Stop, told: Progress) -> Iterator[Callable[[], None]]:
+def _held(wanted: Wanted, stop: Stop, told: Progress) -> Iterator[Holding]:
     """Hold the output; an early stop tells how far it came and what to do."""
     try:
-        with held(wanted.folder, stop, told.note, wanted.run.units) as check:
-            yield check
+        with held(wanted.folder, stop, told.note, wanted.run.units) as hold:
+            yield hold
     except StoppedEarly as stopped:
         far = progress_text(wanted.target)
-        raise StoppedEarly(f"{stopped}; {far}run the same command again to continue") from None
+        # With --overwrite what was done would be thrown away, and is as good as new.
+        how = " without --overwrite" if wanted.target.overwrite and far else " again"
+        raise StoppedEarly(f"{stopped}; {far}run the same command{how} to continue") from None
 
 
 def _step(job: Job, left: Sequence[Unit], place: Place) -> tuple[str, int, str]:

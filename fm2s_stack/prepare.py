@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import replace
 
 from fm2s_stack.engine.unit import Job, checkpoints_of
@@ -11,6 +11,7 @@ from fm2s_stack.engine.work import Place
 from fm2s_stack.errors import OutputError, OutputExists, OutputIncomplete
 from fm2s_stack.fitting import measure_channels, train_channels
 from fm2s_stack.fm2s.denoiser import Denoiser
+from fm2s_stack.holding import Holding
 from fm2s_stack.kept_fits import KeptFits
 from fm2s_stack.plan import Plan
 from fm2s_stack.planning import plan_stack
@@ -26,9 +27,7 @@ from fm2s_stack.store.omezarr import OutputLayout
 from fm2s_stack.wanted import Wanted
 
 
-def open_job(
-    wanted: Wanted, place: Place, told: Progress, check: Callable[[], None]
-) -> tuple[Job, Plan]:
+def open_job(wanted: Wanted, place: Place, told: Progress, hold: Holding) -> tuple[Job, Plan]:
     """Continue the job at a target, or begin it: fit, create the output, freeze.
 
     The output is held by the caller. Cut at any instant, what was trained stays in the
@@ -43,21 +42,23 @@ def open_job(
     MemoryTooSmall
         If no plan fits.
     StoppedEarly
-        Of `check`.
+        Of `hold`.
     """
     found = Standing("nothing") if wanted.target.overwrite else standing(wanted.target)
     require_same_terms(wanted.target, found, wanted.terms)
     if found.state == "frozen":
-        return _continue(wanted, found, place, told)
+        return _continue(wanted, found, place, told, hold)
     if wanted.run.units is not None:
         raise OutputIncomplete(
             f"{wanted.target.path} is not prepared: run the command with --prepare in place of "
             "--units first"
         )
-    return _begin(wanted, place, told, check)
+    return _begin(wanted, place, told, hold)
 
 
-def _continue(wanted: Wanted, found: Standing, place: Place, told: Progress) -> tuple[Job, Plan]:
+def _continue(
+    wanted: Wanted, found: Standing, place: Place, told: Progress, hold: Holding
+) -> tuple[Job, Plan]:
     plan = plan_stack(
         wanted.stack, wanted.fit, write=wanted.write, run=wanted.run, trained=True, cut=found.cut
     )
@@ -71,7 +72,7 @@ def _continue(wanted: Wanted, found: Standing, place: Place, told: Progress) -> 
         _change_terms(wanted)
     _tell(wanted, plan, place, told)
     denoisers = load_frozen(wanted.target.zarr)
-    return _job(wanted, plan, denoisers, found.told["token"]), plan
+    return _job(wanted, plan, denoisers, hold, found.told["token"]), plan
 
 
 def _change_terms(wanted: Wanted) -> None:
@@ -84,9 +85,7 @@ def _change_terms(wanted: Wanted) -> None:
     set_attributes(wanted.target.zarr, terms=wanted.terms)
 
 
-def _begin(
-    wanted: Wanted, place: Place, told: Progress, check: Callable[[], None]
-) -> tuple[Job, Plan]:
+def _begin(wanted: Wanted, place: Place, told: Progress, hold: Holding) -> tuple[Job, Plan]:
     trained = wanted.borrowed is not None
     plan = plan_stack(wanted.stack, wanted.fit, write=wanted.write, run=wanted.run, trained=trained)
     plan.require_memory()
@@ -95,9 +94,10 @@ def _begin(
     if wanted.target.overwrite:
         clear_journal(wanted.folder)
     began = time.perf_counter()
-    denoisers = _networks(wanted, place, told, check)
+    denoisers = _networks(wanted, place, told, hold)
     seconds = time.perf_counter() - began
-    job = _job(wanted, plan, denoisers, "")
+    job = _job(wanted, plan, denoisers, hold, "")
+    hold.require()
     _make_room(wanted)
     job.layout.create(job_attributes(wanted, denoisers))
     token = freeze(wanted, denoisers, plan, seconds)
@@ -112,9 +112,7 @@ def _make_room(wanted: Wanted) -> None:
     mark_creation(wanted.folder)
 
 
-def _networks(
-    wanted: Wanted, place: Place, told: Progress, check: Callable[[], None]
-) -> tuple[Denoiser, ...]:
+def _networks(wanted: Wanted, place: Place, told: Progress, hold: Holding) -> tuple[Denoiser, ...]:
     """One denoiser a channel: borrowed, trained, or only measured in mode ``frame``."""
     if wanted.borrowed is not None:
         return tuple(replace(lent, nan=wanted.fit.nan) for lent in wanted.borrowed)
@@ -130,15 +128,18 @@ def _networks(
         told,
         checkpoints=checkpoints_of(wanted.fits),
         kept=KeptFits(wanted.fits),
-        check=check,
+        check=hold,
     )
 
 
-def _job(wanted: Wanted, plan: Plan, denoisers: Sequence[Denoiser], token: str) -> Job:
+def _job(
+    wanted: Wanted, plan: Plan, denoisers: Sequence[Denoiser], hold: Holding, token: str
+) -> Job:
     path = str(wanted.target.zarr)
     layout = OutputLayout(path, wanted.image, plan.levels, wanted.write.ome_zarr)
     journal = Journal(str(wanted.folder), token)
-    return Job(wanted.stack, layout, plan.along, wanted.fit, tuple(denoisers), journal)
+    claim = hold.lock.claim
+    return Job(wanted.stack, layout, plan.along, wanted.fit, tuple(denoisers), journal, claim)
 
 
 def _tell(wanted: Wanted, plan: Plan, place: Place, told: Progress) -> None:

@@ -15,6 +15,7 @@ from fm2s_stack.plan import Plan
 from fm2s_stack.settings import PIXEL_VERSION
 from fm2s_stack.stack.base import Stack
 from fm2s_stack.store.attributes import read_attributes, set_attributes
+from fm2s_stack.store.files import sync_folder
 from fm2s_stack.store.headers import write_headers
 from fm2s_stack.store.integrity import flush_files
 from fm2s_stack.store.inventory import side_keys
@@ -99,6 +100,7 @@ def freeze(wanted: Wanted, denoisers: Sequence[Denoiser], plan: Plan, fit_second
     path = str(wanted.target.zarr)
     sha256 = _store_fit(wanted, denoisers, plan)
     flush_files(path, side_keys(path, ()))
+    sync_folder(wanted.target.zarr.parent)
     token, cut = token_of(wanted.terms, sha256), plan.cut
     set_attributes(
         path,

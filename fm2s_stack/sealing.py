@@ -10,10 +10,10 @@ from typing import Any
 
 from fm2s_stack.engine.unit_record import UnitRecord
 from fm2s_stack.errors import OutputIncomplete, StoppedEarly
-from fm2s_stack.holding import held
+from fm2s_stack.holding import Holding, held
 from fm2s_stack.plan import Unit
 from fm2s_stack.stack.bad_frames import BadFrame
-from fm2s_stack.standing import standing, tidy
+from fm2s_stack.standing import clear_beside, standing, tidy
 from fm2s_stack.stopping import Stop
 from fm2s_stack.store.attributes import read_attributes, restore_document, seal
 from fm2s_stack.store.document import KEY, attributes_of
@@ -69,17 +69,17 @@ def progress_text(target: Target) -> str:
     return f"{len(done_units(target.zarr))} of {found.told['plan']['units']} units are done; "
 
 
-def finish(target: Target, check: Callable[[], None]) -> None:
+def finish(target: Target, hold: Holding) -> None:
     """Complete an output of which every unit is done: seal, export, remove the journal.
 
-    Neither input nor torch is needed. The output is held by the caller.
+    Neither input nor torch is needed. One that is finished is rid of what a crash left.
 
     Parameters
     ----------
     target
         Where the result goes.
-    check
-        Called every second or so while exporting; raises to stop.
+    hold
+        On the output.
 
     Raises
     ------
@@ -101,12 +101,13 @@ def finish(target: Target, check: Callable[[], None]) -> None:
                 f"{target.path} is not complete: {len(left)} of {count} units are left "
                 f"({_ranges(left)}); run them again, then seal"
             )
+        hold.require()
         if not reseal(target.zarr, list(done.values())):
             seal_output(target.zarr, list(done.values()))
     if found.state != "finished":
-        target.export(check)
-        remove_journal(journal_folder(target.zarr))
-    tidy(target)
+        target.export(hold)
+    remove_journal(hold.folder)
+    clear_beside(target)
 
 
 def seal_target(target: Target, stop: Stop, note: Callable[[str], None]) -> None:
@@ -120,10 +121,10 @@ def seal_target(target: Target, stop: Stop, note: Callable[[str], None]) -> None
         As `finish`.
     """
     if standing(target).state == "finished":
-        tidy(target)
+        tidy(target, note)
         return
-    with held(journal_folder(target.zarr), stop, note) as check:
-        finish(target, check)
+    with held(journal_folder(target.zarr), stop, note) as hold:
+        finish(target, hold)
 
 
 def _ranges(numbers: Sequence[int]) -> str:

@@ -28,8 +28,6 @@ def require_space(wanted: Wanted, plan: Plan) -> None:
     folder = wanted.target.zarr.parent
     free, needed = shutil.disk_usage(folder).free, expected_bytes(wanted, plan)
     free += _replaced_bytes(wanted)
-    if wanted.target.overwrite:
-        free += sum(f.stat().st_size for f in wanted.target.zarr.rglob("*") if f.is_file())
     if free < needed:
         raise OutputError(
             f"{wanted.target.path}: about {needed / 1e9:.2f} GB are needed and {free / 1e9:.2f} GB "

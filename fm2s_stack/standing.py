@@ -3,18 +3,19 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
+from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal
 
-from fm2s_stack.errors import OutputError, OutputExists
+from fm2s_stack.errors import OutputError, OutputExists, OutputLocked
 from fm2s_stack.plan import Cut
 from fm2s_stack.store.attributes import clear_output, output_status, read_attributes
 from fm2s_stack.store.creation import is_half_made
 from fm2s_stack.store.exported import exported_attributes
 from fm2s_stack.store.journal import journal_folder, remove_journal
-from fm2s_stack.store.lock import live_holders
+from fm2s_stack.store.lock import WHOLE, locked
 from fm2s_stack.target import Target
 from fm2s_stack.terms import Terms, differences
 
@@ -22,7 +23,9 @@ ON_BAD_FRAME = "fit.on_bad_frame"
 
 #: what may lie in a journal; an NFS keeps removed files that are open under names of its own
 _JOURNALED = re.compile(
-    r".*\.jsonl|(lock|failed)-.*\.json|creating\.json|stale-.*|fits|\..*\.partial.*|\.nfs.*"
+    r".*\.jsonl|(lock|failed|probe)-.*|creating\.json|stale-.*|fits|\..*\.partial.*|\.nfs.*"
+    # what desktops leave in every folder
+    r"|\.DS_Store|\._.*|\.directory|Thumbs\.db|desktop\.ini"
 )
 
 State = Literal["nothing", "begun", "frozen", "sealed", "finished"]
@@ -116,8 +119,15 @@ def may_continue(found: Standing, terms: Terms) -> bool:
     return not is_tiled and not differences({**made, ON_BAD_FRAME: terms[ON_BAD_FRAME]}, terms)
 
 
-def tidy(target: Target) -> None:
+def tidy(target: Target, note: Callable[[str], None]) -> None:
     """Remove what a crash between the last steps of a finished output has left beside it.
+
+    Parameters
+    ----------
+    target
+        Finished.
+    note
+        Told when a lock of another machine is watched for a while.
 
     Raises
     ------
@@ -125,8 +135,21 @@ def tidy(target: Target) -> None:
         If it cannot be removed.
     """
     folder = journal_folder(target.zarr)
-    if folder.is_dir() and _is_journal(folder) and not live_holders(folder):
-        remove_journal(folder)
+    if folder.is_dir() and _is_journal(folder):
+        # Held: by whoever seals it at this moment, and removes it then.
+        with suppress(OutputLocked), locked(folder, WHOLE, note):
+            remove_journal(folder)
+    clear_beside(target)
+
+
+def clear_beside(target: Target) -> None:
+    """Remove the OME-Zarr that a finished TIFF or PNG was exported from.
+
+    Raises
+    ------
+    OutputError
+        If it cannot be removed.
+    """
     ours = ("complete", "incomplete", "empty")
     if target.kind != "zarr" and output_status(target.zarr) in ours:
         clear_output(target.zarr)

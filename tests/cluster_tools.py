@@ -57,7 +57,7 @@ class Prepared:
         shutil.copytree(journal, folder / journal.name)
         layout = replace(self.job.layout, path=str(folder / path.name))
         kept = replace(self.job.journal, folder=str(folder / journal.name))
-        return Prepared(replace(self.job, layout=layout, journal=kept), self.plan)
+        return Prepared(replace(self.job, layout=layout, journal=kept, claim=None), self.plan)
 
     @property
     def files(self) -> dict[str, bytes]:

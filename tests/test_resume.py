@@ -13,9 +13,9 @@ from cli_tools import attributes, level, recording
 from hypothesis import given
 from hypothesis import strategies as st
 
-from fm2s_stack import denoise_stack, open_stack
+from fm2s_stack import denoise_stack, open_stack, pipeline
 from fm2s_stack.engine import unit as unit_module
-from fm2s_stack.errors import OutputExists, OutputIncomplete, StackError, StoppedEarly
+from fm2s_stack.errors import OutputError, OutputExists, OutputIncomplete, StackError, StoppedEarly
 from fm2s_stack.fm2s.presets import find_preset
 from fm2s_stack.pipeline import prepare_stack
 from fm2s_stack.plan import Unit, share_of
@@ -58,6 +58,12 @@ def stack(tmp_path):
     return open_stack(recording(tmp_path / "movie.tif", (200, 32, 32)))
 
 
+@pytest.fixture(autouse=True)
+def quick_looks(monkeypatch):
+    """Notice a wish to stop before the few small units are all done."""
+    monkeypatch.setattr("fm2s_stack.engine.pool.POLL", 0.005)
+
+
 def denoise(stack, output, fit=FIT, run=HERE, write=CHUNKS, **options):
     return denoise_stack(stack, output, fit, run=run, write=write, **options)
 
@@ -70,13 +76,14 @@ def stopped(stack, output, planes=64, **options):
     return str(told.value)
 
 
-def test_a_stopped_run_is_continued_by_the_same_call_and_no_unit_is_done_twice(stack, tmp_path):
+def test_a_stopped_run_is_continued_by_the_same_call_and_no_unit_is_done_twice(tmp_path):
+    stack = open_stack(recording(tmp_path / "movie.tif", (1200, 32, 32)))
     denoise(stack, tmp_path / "whole.zarr")
     out = tmp_path / "o.zarr"
     told = stopped(stack, out)
     assert "enough" in told and "run the same command again" in told
     before = done_units(out)
-    assert 0 < len(before) < 4
+    assert 0 < len(before) < 19
     kept = {
         file.key: (out / file.key).stat().st_mtime_ns for r in before.values() for file in r.files
     }
@@ -320,3 +327,63 @@ def test_tokens_agree_exactly_where_no_term_differs(one, other):
         one.get(key) != other.get(key) for key in {*one, *other}
     )
     assert token_of(one) != token_of(one, "00")
+
+
+def test_an_output_that_another_run_finished_meanwhile_is_left_as_it_is(
+    stack, tmp_path, monkeypatch
+):
+    out = tmp_path / "o.zarr"
+    real, called = pipeline._finished, []
+
+    def look_and_be_overtaken(wanted, told):
+        found = real(wanted, told)
+        if not called:
+            called.append(1)
+            denoise(stack, out)
+        return found
+
+    monkeypatch.setattr(pipeline, "_finished", look_and_be_overtaken)
+    summary = denoise(stack, out)
+    assert summary.units_before == summary.units == 4 and summary.fit_seconds == 0
+    assert attributes(out)["status"] == "complete" and not journal_folder(out).exists()
+
+
+def test_a_run_whose_lock_was_taken_over_writes_nothing_more(stack, tmp_path, monkeypatch):
+    out = tmp_path / "o.zarr"
+    denoise(stack, tmp_path / "whole.zarr")
+    real, taken = unit_module.compute_unit, []
+
+    def compute_and_be_taken_for_dead(job, unit, devices, progress):
+        made = real(job, unit, devices, progress)
+        if not taken:
+            taken.append(unit.index)
+            lock = next(journal_folder(out).glob("lock-*.json"))
+            told = json.loads(lock.read_text()) | {"owner": "another"}
+            lock.write_text(json.dumps(told).ljust(512))
+        return made
+
+    monkeypatch.setattr(unit_module, "compute_unit", compute_and_be_taken_for_dead)
+    with pytest.raises(OutputError, match="taken over"):
+        denoise(stack, out)
+    assert taken and done_units(out) == {}
+    next(journal_folder(out).glob("lock-*.json")).unlink()
+    denoise(stack, out)
+    assert np.array_equal(level(out), level(tmp_path / "whole.zarr"))
+
+
+def test_stopping_an_overwriting_run_says_that_overwriting_again_would_start_anew(stack, tmp_path):
+    told = stopped(stack, tmp_path / "o.zarr", write=dataclasses.replace(CHUNKS, overwrite=True))
+    assert "run the same command without --overwrite to continue" in told
+
+
+def test_shares_of_a_tiff_whose_units_are_done_say_what_is_left(call, tmp_path, monkeypatch):
+    source, out = recording(tmp_path / "movie.tif", (130, 32, 32)), tmp_path / "o.tif"
+    call.denoise(source, out, "--prepare")
+    call.denoise(source, out, "--units", "1/1")
+    with monkeypatch.context() as broken:
+        broken.setattr("fm2s_stack.target.export_tiff", lambda *a, **o: 1 / 0)
+        with pytest.raises(ZeroDivisionError):
+            seal_target(find_target(out, overwrite=False), Stop(), lambda text: None)
+    assert "fm2s-stack seal exports it" in call.denoise(source, out, "--units", "1/1").err
+    call("seal", out)
+    assert tifffile.imread(out).shape == (130, 32, 32)

@@ -30,7 +30,9 @@ def command(path: str, as_json: bool, **options: Any) -> None:  # noqa: ANN401
 
     provenance = _provenance(path)
     if provenance is not None and provenance.get("status") != "complete":
-        raise OutputIncomplete(f"{path} is an output that was left incomplete; make it anew")
+        raise OutputIncomplete(
+            f"{path} is an output that was left incomplete: run the command that makes it again"
+        )
     stack = open_input(path, **options)
     plan = plan_stack(stack, FitSettings(find_preset("srdtrans")))
     if as_json:

@@ -140,8 +140,7 @@ class Dispatch(Generic[Task, Result]):
 
     def _take_outcome(self, number: int, outcome: Outcome) -> None:
         if outcome.error is None:
-            self._results[number] = outcome.result
-            self._progress.advance(self._work.amount(self._tasks[number]))
+            self._keep(number, outcome.result)
             return
         if isinstance(outcome.error, (DeviceError, ClusterError)):
             self._shunned.add(outcome.worker)
@@ -149,11 +148,18 @@ class Dispatch(Generic[Task, Result]):
                 raise outcome.error
         self._again(number, outcome.error)
 
+    def _keep(self, number: int, result: Result) -> None:
+        self._results[number] = result
+        self._progress.advance(self._work.amount(self._tasks[number]))
+
     def _take_error(self, number: int, error: BaseException) -> None:
         from distributed import KilledWorker
 
         if not isinstance(error, KilledWorker):
             raise error
+        if self._work.known is not None and (done := self._work.known(self._tasks[number])):
+            self._keep(number, done)
+            return
         # Every task of a worker that dies is suspected, most are innocent: now one by one.
         if number not in self._suspected or self._tries[number] < TRIES:
             self._suspected.add(number)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from functools import partial
 
 from fm2s_stack.engine.unit import Job, run_unit
@@ -10,6 +11,7 @@ from fm2s_stack.engine.unit_record import UnitRecord
 from fm2s_stack.engine.work import Place, Work
 from fm2s_stack.plan import Unit
 from fm2s_stack.progress import Progress
+from fm2s_stack.store.integrity import is_there
 
 
 def run_units(
@@ -32,8 +34,19 @@ def run_units(
     list of UnitRecord
         One a unit, in the order given.
     """
-    work = Work(partial(run_unit, job), planes_of, partial(name_unit, job), most)
+    known = partial(journaled_unit, job)
+    work = Work(partial(run_unit, job), planes_of, partial(name_unit, job), most, known)
     return place.each(work, units, progress, check)
+
+
+def journaled_unit(job: Job, unit: Unit) -> UnitRecord | None:
+    """The record of a unit that is journaled with its files there; None where it is not."""
+    for body in job.journal.read("unit"):
+        with suppress(KeyError, TypeError, ValueError):
+            record = UnitRecord.from_row(body)
+            if record.is_of(unit) and all(is_there(job.layout.path, f) for f in record.files):
+                return record
+    return None
 
 
 def planes_of(unit: Unit) -> int:

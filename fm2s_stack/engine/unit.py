@@ -32,6 +32,7 @@ from fm2s_stack.stack.reading import Box
 from fm2s_stack.store.checkpoints import FitCheckpoints
 from fm2s_stack.store.integrity import flush_files
 from fm2s_stack.store.journal import Journal
+from fm2s_stack.store.lock import Claim
 from fm2s_stack.store.omezarr import OutputLayout
 from fm2s_stack.store.weights import write_weights
 
@@ -49,6 +50,7 @@ class Job:
     fit: FitSettings  #: with the mode decided
     denoisers: tuple[Denoiser, ...]  #: one a channel; without networks in mode ``frame``
     journal: Journal  #: where finished units are recorded
+    claim: Claim | None = None  #: on the output, asked for before anything is written
 
 
 def run_unit(job: Job, unit: Unit, devices: DevicePool, progress: Progress) -> UnitRecord:
@@ -64,10 +66,12 @@ def run_unit(job: Job, unit: Unit, devices: DevicePool, progress: Progress) -> U
     StackError
         If a plane cannot be read.
     OutputError
-        If a file cannot be written.
+        If a file cannot be written, or the output is held by another run by now.
     """
     started = time.perf_counter()
     made = compute_unit(job, unit, devices, progress)
+    if job.claim is not None:
+        job.claim.require()
     keys = job.layout.write(unit, made.planes)
     if made.networks:
         keys += _store_networks(job, unit, made.networks)

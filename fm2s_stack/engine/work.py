@@ -22,6 +22,8 @@ class Work(Generic[Task, Result]):
     amount: Callable[[Task], int]  #: things of the running step that a task is
     name: Callable[[Task], str]  #: a task in words, for errors
     most: int | None = None  #: tasks at a time in one process; None: as many as compute
+    known: Callable[[Task], Result | None] | None = None  #: the result of a task that was done
+    #: although its worker died before it told so; None: that leaves no trace
 
 
 class Place(Protocol):

@@ -20,7 +20,8 @@ def replacing(target: Path) -> Iterator[Path]:
 
     The temporary file stands beside `target` (a rename within one folder is atomic on local
     and network file systems alike), has its suffix, and is removed if the block raises. What
-    killed processes left beside `target` under such names goes when a later block ends well.
+    killed processes left beside `target` under such names goes: of this machine before the block,
+    since it may be what fills the disk, of others when the block ends well.
 
     Parameters
     ----------
@@ -39,6 +40,7 @@ def replacing(target: Path) -> Iterator[Path]:
     """
     writer = f"{place_of_processes()}-{os.getpid()}-{uuid.uuid4().hex[:6]}"
     temporary = target.with_name(f".{target.stem}.{writer}.partial{target.suffix}")
+    _sweep(target, None)
     try:
         yield temporary
         sync_file(temporary)
@@ -47,7 +49,9 @@ def replacing(target: Path) -> Iterator[Path]:
     except BaseException:
         temporary.unlink(missing_ok=True)
         raise
-    _sweep(target)
+    # Its age is told by the clock that stamps files, whatever ours says.
+    with suppress(OSError):
+        _sweep(target, target.stat().st_mtime)
 
 
 def sync_file(path: Path) -> None:
@@ -74,21 +78,22 @@ def sync_folder(path: Path) -> None:
             os.close(handle)
 
 
-def _sweep(target: Path) -> None:
-    """Remove the temporary files of `target` whose writers are gone."""
+def _sweep(target: Path, now: float | None) -> None:
+    """Remove the temporary files of `target` whose writers are gone.
+
+    Those of other machines go by their age; they are left where `now` is not known.
+    """
     stem, suffix = re.escape(target.stem), re.escape(target.suffix)
     pattern = re.compile(rf"\.{stem}\.([0-9a-f]{{8}})-(\d+)-[0-9a-f]{{6}}\.partial{suffix}")
-    # Litter that cannot be removed is no reason to fail: the file asked for is there. Its age
-    # is told by the clock that stamps files, whatever ours says.
+    # Litter that cannot be removed is no reason to fail.
     with suppress(OSError):
-        now = target.stat().st_mtime
         for file in target.parent.iterdir():
             named = pattern.fullmatch(file.name)
             if named and _is_abandoned(file, named[1], int(named[2]), now):
                 file.unlink()
 
 
-def _is_abandoned(file: Path, place: str, process: int, now: float) -> bool:
+def _is_abandoned(file: Path, place: str, process: int, now: float | None) -> bool:
     if place == place_of_processes() != NOWHERE:
         return not is_alive(process)
-    return now - file.stat().st_mtime > ABANDONED
+    return now is not None and now - file.stat().st_mtime > ABANDONED

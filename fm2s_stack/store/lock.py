@@ -57,6 +57,36 @@ class Holder:
         return self.place == place_of_processes() != NOWHERE
 
 
+@dataclass(frozen=True)
+class Claim:
+    """A lock that somebody holds, as other threads and processes of the same run know it."""
+
+    path: Path  #: of the lock's file
+    owner: str  #: who must be in it
+
+    def require(self) -> None:
+        """Ask on the disk whether it is still held.
+
+        A process that was stopped for long, or cut off from the disk, may have been taken for
+        dead; it must write nothing more.
+
+        Raises
+        ------
+        OutputError
+            If it is another's, or gone.
+        """
+        for _ in range(5):
+            holder = read_holder(self.path)
+            if holder is not None or not self.path.exists():
+                break
+            time.sleep(0.02)  # its count is being written
+        if holder is None or holder.owner != self.owner:
+            raise OutputError(
+                f"{self.path.parent} was removed or taken over while the run went on: "
+                "another run goes on with the output"
+            )
+
+
 class Lock:
     """A held lock, beating until `release`."""
 
@@ -67,6 +97,11 @@ class Lock:
         self._lost = threading.Event()
         self._thread = threading.Thread(target=self._beat, name="lock", daemon=True)
         self._thread.start()
+
+    @property
+    def claim(self) -> Claim:
+        """For those who work under this lock."""
+        return Claim(self.path, self._holder.owner)
 
     @property
     def is_lost(self) -> bool:
@@ -222,9 +257,12 @@ def _still(found: Mapping[Path, Holder | None], note: Callable[[str], None]) -> 
     """Watch locks of other machines, all together: those whose count stands still."""
     hosts = sorted({"another machine" if h is None else h.host for h in found.values()})
     note(f"held by a run on {', '.join(hosts)}: watching it for up to {PATIENCE:.0f} s")
-    still, until = set(found), time.monotonic() + PATIENCE
-    while still and time.monotonic() < until:
-        time.sleep(min(0.5, PATIENCE / 10))
+    still, watched, pause = set(found), 0.0, min(0.5, PATIENCE / 10)
+    while still and watched < PATIENCE:
+        began = time.monotonic()
+        time.sleep(pause)
+        # Not the time in which a server stalled, or we were stopped: nothing was seen then.
+        watched += min(time.monotonic() - began, 2 * pause)
         still = {path for path in still if path.exists() and read_holder(path) == found[path]}
     return still
 

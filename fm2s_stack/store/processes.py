@@ -20,7 +20,7 @@ def is_alive(process: int, started: str | None = None) -> bool:
         From `process_start`; None: whichever has the number.
     """
     if process == os.getpid():
-        return started in (None, process_start(process))
+        return _is_same(process, started)
     if _is_zombie(process):
         return False
     try:
@@ -30,7 +30,13 @@ def is_alive(process: int, started: str | None = None) -> bool:
         return False
     except (OSError, OverflowError):  # of another user
         pass
-    return started in (None, process_start(process))
+    return _is_same(process, started)
+
+
+def _is_same(process: int, started: str | None) -> bool:
+    """Whether a process started then, as far as the system tells (see hidepid in man 5 proc)."""
+    now = process_start(process)
+    return started is None or now is None or now == started
 
 
 def process_start(process: int) -> str | None:
