@@ -133,5 +133,5 @@ def test_links_within_the_repository_lead_somewhere():
 
 
 def test_files_named_in_backticks_are_there():
-    named = re.findall(r"(?<![\w/])((?:scripts|examples)/[\w./]+\w)", README)
+    named = re.findall(r"(?<![\w/])((?:scripts|examples|tests)/[\w./]+\w)", README)
     assert [name for name in named if not (ROOT / name).exists()] == []
