@@ -9,12 +9,12 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from fm2s_stack.check.repair import repair_output
+    from fm2s_stack.check.verify import verify_output
     from fm2s_stack.fm2s.denoiser import Denoiser
     from fm2s_stack.pipeline import denoise_stack, fit_stack, load_denoisers, prepare_stack
-    from fm2s_stack.repair import repair_output
     from fm2s_stack.stack.base import Stack
     from fm2s_stack.stack.open import open_stack
-    from fm2s_stack.verify import verify_output
 
 __version__ = "0.1.0"
 __all__ = [
@@ -38,8 +38,8 @@ _HOMES = {
     "load_denoisers": "fm2s_stack.pipeline",
     "open_stack": "fm2s_stack.stack.open",
     "prepare_stack": "fm2s_stack.pipeline",
-    "repair_output": "fm2s_stack.repair",
-    "verify_output": "fm2s_stack.verify",
+    "repair_output": "fm2s_stack.check.repair",
+    "verify_output": "fm2s_stack.check.verify",
 }
 
 

@@ -13,22 +13,22 @@ from fm2s_stack.engine.unit import Job
 from fm2s_stack.engine.unit_record import UnitRecord
 from fm2s_stack.engine.work import Place
 from fm2s_stack.errors import StoppedEarly
-from fm2s_stack.fitting import measure_channels, train_channels
 from fm2s_stack.fm2s.denoiser import Denoiser
-from fm2s_stack.holding import Holding, held
+from fm2s_stack.job.fitting import measure_channels, train_channels
+from fm2s_stack.job.holding import Holding, held
+from fm2s_stack.job.planning import plan_stack
+from fm2s_stack.job.prepare import open_job
+from fm2s_stack.job.reload import load_denoisers
+from fm2s_stack.job.sealing import bad_frames, done_units, finish, is_done, progress_text
+from fm2s_stack.job.standing import require_same_terms, standing, tidy
+from fm2s_stack.job.summary import Clock, Summary, finished_summary, summary_of
+from fm2s_stack.job.wanted import Wanted, settings_of, settle
 from fm2s_stack.plan import Plan, Unit, share_of
-from fm2s_stack.planning import plan_stack
-from fm2s_stack.prepare import open_job
 from fm2s_stack.progress import Progress, Silent, unheard
-from fm2s_stack.reload import load_denoisers
-from fm2s_stack.sealing import bad_frames, done_units, finish, is_done, progress_text
 from fm2s_stack.settings import FitSettings, RunSettings, WriteSettings
 from fm2s_stack.stack.bad_frames import bad_frame_lines
 from fm2s_stack.stack.base import Stack
-from fm2s_stack.standing import require_same_terms, standing, tidy
 from fm2s_stack.stopping import Stop
-from fm2s_stack.summary import Clock, Summary, finished_summary, summary_of
-from fm2s_stack.wanted import Wanted, settings_of, settle
 
 __all__ = [
     "Summary",

@@ -24,15 +24,15 @@ from fm2s_stack.engine.local import Here
 from fm2s_stack.engine.unit import Job
 from fm2s_stack.errors import DeviceError
 from fm2s_stack.fm2s.presets import find_preset
-from fm2s_stack.holding import held
+from fm2s_stack.job.holding import held
+from fm2s_stack.job.prepare import open_job
+from fm2s_stack.job.wanted import settle
 from fm2s_stack.plan import Plan
-from fm2s_stack.prepare import open_job
 from fm2s_stack.progress import Progress, Silent
 from fm2s_stack.settings import FitSettings, RunSettings, WriteSettings
 from fm2s_stack.stack.base import Stack
 from fm2s_stack.stopping import Stop
 from fm2s_stack.store.journal import journal_folder
-from fm2s_stack.wanted import settle
 
 QUICK = FitSettings(find_preset("srdtrans"), mode="stack", draws=2, crop=16)
 LONG = FitSettings(find_preset("srdtrans"), mode="frame", draws=100_000, crop=16)
@@ -144,8 +144,8 @@ def prepared(
 def small_units() -> Iterator[None]:
     """Within the block a plan has units of 4 planes."""
     with (
-        patch("fm2s_stack.planning.SHARD_PLANES", 4),
-        patch("fm2s_stack.planning.FRAME_FIT_PLANES", 4),
+        patch("fm2s_stack.job.planning.SHARD_PLANES", 4),
+        patch("fm2s_stack.job.planning.FRAME_FIT_PLANES", 4),
     ):
         yield
 

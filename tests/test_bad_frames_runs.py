@@ -78,7 +78,7 @@ def test_units_and_selections_cut_otherwise_give_the_same_pixels(
     how = ("--on-bad-frame", "interpolate")
     call.denoise(damaged, tmp_path / "net.zarr", *how)
     monkeypatch.setattr("fm2s_stack.plan.SHARD_PLANES", 2)
-    monkeypatch.setattr("fm2s_stack.planning.SHARD_PLANES", 2)
+    monkeypatch.setattr("fm2s_stack.job.planning.SHARD_PLANES", 2)
     monkeypatch.setattr("fm2s_stack.stack.pages.BLOCK_BYTES", 3 * 48 * 48 * 2)
     how += ("--fit-from", tmp_path / "net.zarr", "--chunks", "2,48,48")
     call.denoise(damaged, tmp_path / "cut.zarr", *how)

@@ -12,7 +12,7 @@ from cli_tools import HERE, QUICK, attributes, level, only_line, recording
 from hypothesis import given
 from hypothesis import strategies as st
 
-from fm2s_stack.batch import Recording, find_recordings, run_batch, share_of
+from fm2s_stack.batch.recordings import Recording, find_recordings, run_batch, share_of
 from fm2s_stack.errors import StackNotFound, StoppedEarly, UsageError
 
 TRAIN = ("-c", "srdtrans", *QUICK, *HERE)

@@ -21,10 +21,10 @@ from fm2s_stack import open_stack
 from fm2s_stack.engine.devices import DevicePool
 from fm2s_stack.engine.local import Here
 from fm2s_stack.errors import StoppedEarly
-from fm2s_stack.fitting import measure_channels, train_channels
 from fm2s_stack.fm2s import checkpoint as policy
 from fm2s_stack.fm2s.fit import Fitted, fit_network
 from fm2s_stack.fm2s.presets import find_preset
+from fm2s_stack.job.fitting import measure_channels, train_channels
 from fm2s_stack.progress import Silent
 from fm2s_stack.settings import FitSettings
 from fm2s_stack.store.checkpoints import FileCheckpoint, FitCheckpoints

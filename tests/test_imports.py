@@ -19,13 +19,9 @@ ROWS = (
     ("plan",),
     ("stack", "fm2s", "store"),
     ("engine",),
-    (
-        *("planning", "sampling", "fitting", "kept_fits", "space"),
-        *("target", "terms", "standing", "wanted", "borrow", "holding"),
-        *("prepare", "record", "reload", "sealing", "summary", "pipeline"),
-    ),
-    ("slurm", "batch", "ledger", "status"),
-    ("findings", "sealed", "checks", "check_export", "verify", "recorded", "recompute", "repair"),
+    ("job",),
+    ("pipeline",),
+    ("check", "batch", "slurm"),
     ("report", "simulate"),
     ("cli", "__main__"),
 )

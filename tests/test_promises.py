@@ -16,7 +16,7 @@ import zarr
 from fm2s_stack import denoise_stack, load_denoisers, open_stack, plan
 from fm2s_stack.errors import StackError
 from fm2s_stack.fm2s.presets import find_preset
-from fm2s_stack.planning import plan_stack
+from fm2s_stack.job.planning import plan_stack
 from fm2s_stack.settings import FitSettings, RunSettings, WriteSettings
 from fm2s_stack.store.attributes import output_status, read_attributes
 from fm2s_stack.store.unit_table import read_units

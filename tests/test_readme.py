@@ -61,7 +61,11 @@ def test_the_lines_of_shell_run_in_their_order(folder, capsys, monkeypatch):
     for words in shell():
         if words[0] == "fm2s-stack":
             quick = () if "--fit-from" in words else QUICK
-            shorter = {"denoise": quick, "batch": QUICK, "simulate": ("--frames", "4", "--size", "32")}
+            shorter = {
+                "denoise": quick,
+                "batch": QUICK,
+                "simulate": ("--frames", "4", "--size", "32"),
+            }
             call(*words[1:], *shorter.get(words[1], ()))
             ran += 1
         elif words[0] == "python":

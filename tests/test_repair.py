@@ -21,9 +21,9 @@ from verify_tools import (
     truncate,
 )
 
+from fm2s_stack.check.repair import repair_output
+from fm2s_stack.check.verify import verify_output
 from fm2s_stack.errors import OutputError
-from fm2s_stack.repair import repair_output
-from fm2s_stack.verify import verify_output
 
 
 @pytest.fixture(scope="module")
@@ -78,7 +78,7 @@ def test_what_nothing_can_restore_is_refused_before_anything_is_touched(fresh):
 @pytest.mark.parametrize("moment", [1, 2, 4, 6, 9])
 def test_a_repair_that_is_cut_goes_on_with_either_command(place, fresh, moment, monkeypatch):
     """Every change to a file could be the last one: cut after some of them."""
-    import fm2s_stack.repair as repair
+    import fm2s_stack.check.repair as repair
     import fm2s_stack.store.journal as journal
 
     before, changes = digests(fresh), 0
@@ -112,7 +112,7 @@ def test_a_repair_that_is_cut_goes_on_with_either_command(place, fresh, moment, 
 
 
 def test_the_run_that_made_it_continues_a_repair_that_was_cut(place, fresh, monkeypatch):
-    import fm2s_stack.repair as repair
+    import fm2s_stack.check.repair as repair
 
     before = digests(fresh)
     (fresh / shards(fresh)[0]).write_bytes(b"")

@@ -17,14 +17,14 @@ from fm2s_stack import denoise_stack, open_stack, pipeline
 from fm2s_stack.engine import unit as unit_module
 from fm2s_stack.errors import OutputError, OutputExists, OutputIncomplete, StackError, StoppedEarly
 from fm2s_stack.fm2s.presets import find_preset
+from fm2s_stack.job.sealing import done_units, seal_target
+from fm2s_stack.job.target import find_target
+from fm2s_stack.job.terms import differences, token_of
 from fm2s_stack.pipeline import prepare_stack
 from fm2s_stack.plan import Unit, share_of
-from fm2s_stack.sealing import done_units, seal_target
 from fm2s_stack.settings import FitSettings, RunSettings, WriteSettings
 from fm2s_stack.stopping import Stop
 from fm2s_stack.store.journal import Journal, journal_folder
-from fm2s_stack.target import find_target
-from fm2s_stack.terms import differences, token_of
 
 FIT = FitSettings(find_preset("srdtrans"), draws=2, crop=32)
 HERE = RunSettings(device="cpu", threads=1)
@@ -152,7 +152,7 @@ def test_a_changed_input_is_refused_and_a_moved_one_is_not(stack, tmp_path):
 def test_another_pixel_version_is_refused(stack, tmp_path, monkeypatch):
     out = tmp_path / "o.zarr"
     stopped(stack, out)
-    monkeypatch.setattr("fm2s_stack.terms.PIXEL_VERSION", 99)
+    monkeypatch.setattr("fm2s_stack.job.terms.PIXEL_VERSION", 99)
     with pytest.raises(OutputExists, match=r"arithmetic of this version.*99 now"):
         denoise(stack, out)
 
@@ -180,7 +180,7 @@ def test_every_way_to_fit_continues_to_the_same_pixels(stack, tmp_path, mode):
 def test_windows_that_were_trained_are_not_trained_again(stack, tmp_path, monkeypatch):
     fit = dataclasses.replace(FIT, mode="every", every=50)
     denoise(stack, tmp_path / "whole.zarr", fit)
-    import fm2s_stack.fitting as fitting
+    import fm2s_stack.job.fitting as fitting
 
     real, calls = fitting.fit_network, []
 
@@ -381,7 +381,7 @@ def test_shares_of_a_tiff_whose_units_are_done_say_what_is_left(call, tmp_path, 
     call.denoise(source, out, "--prepare")
     call.denoise(source, out, "--units", "1/1")
     with monkeypatch.context() as broken:
-        broken.setattr("fm2s_stack.target.export_tiff", lambda *a, **o: 1 / 0)
+        broken.setattr("fm2s_stack.job.target.export_tiff", lambda *a, **o: 1 / 0)
         with pytest.raises(ZeroDivisionError):
             seal_target(find_target(out, overwrite=False), Stop(), lambda text: None)
     assert "fm2s-stack seal exports it" in call.denoise(source, out, "--units", "1/1").err

@@ -8,10 +8,11 @@ import tifffile
 from hypothesis import given
 from hypothesis import strategies as st
 
-from fm2s_stack import fit_stack, open_stack, planning, sampling
+from fm2s_stack import fit_stack, open_stack
 from fm2s_stack.fm2s.presets import find_preset
-from fm2s_stack.planning import FIT_PIXELS, decide_mode
-from fm2s_stack.sampling import Window, fit_windows, spread_places, training_samples
+from fm2s_stack.job import planning, sampling
+from fm2s_stack.job.planning import FIT_PIXELS, decide_mode
+from fm2s_stack.job.sampling import Window, fit_windows, spread_places, training_samples
 from fm2s_stack.settings import FitSettings
 
 PRESET = find_preset("srdtrans")

@@ -22,9 +22,9 @@ from verify_tools import (
     shards,
 )
 
+from fm2s_stack.check.repair import repair_output
+from fm2s_stack.check.verify import verify_output
 from fm2s_stack.errors import UsageError
-from fm2s_stack.repair import repair_output
-from fm2s_stack.verify import verify_output
 
 
 @pytest.fixture(scope="module")
@@ -62,7 +62,7 @@ def test_verify_needs_no_torch(place):
     from cli_tools import python
 
     code = (
-        "import sys\nfrom fm2s_stack.verify import verify_output\n"
+        "import sys\nfrom fm2s_stack.check.verify import verify_output\n"
         "assert verify_output(sys.argv[1]).is_good\nprint('torch' in sys.modules)"
     )
     assert python(code, place / "out.zarr").stdout.strip() == "False"
@@ -199,7 +199,7 @@ def test_a_pixel_that_the_networks_do_not_give_is_found(place, fresh):
 def forge(folder, rows):
     """Make an output tell of the files that are there as if it had written them."""
     from fm2s_stack.engine.unit_record import UnitRecord
-    from fm2s_stack.sealing import seal_output
+    from fm2s_stack.job.sealing import seal_output
 
     for row in rows:
         row["files"] = [[key, *facts(folder / key)] for key, _, _ in row["files"]]

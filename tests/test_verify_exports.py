@@ -11,7 +11,7 @@ from verify_tools import (
     output_of,
 )
 
-from fm2s_stack.verify import verify_output
+from fm2s_stack.check.verify import verify_output
 
 
 def test_a_tiff_is_checked_to_the_last_byte(movie, tmp_path):

@@ -28,7 +28,7 @@ from fm2s_stack.errors import OutputIncomplete, StoppedEarly, UsageError
 from fm2s_stack.stopping import Stop
 
 if TYPE_CHECKING:
-    from fm2s_stack.batch import Failure, Recording
+    from fm2s_stack.batch.recordings import Failure, Recording
 
 BATCH_OPTIONS = (
     click.option("--one-fit", is_flag=True,
@@ -63,7 +63,7 @@ def command(inputs: str, folder: Path, **options: Any) -> None:  # noqa: ANN401
     fm2s-stack batch "movies/*.tif" denoised -c srdtrans
     fm2s-stack batch movies.txt denoised -c srdtrans --one-fit
     """  # noqa: D301 - click wants the character
-    from fm2s_stack.batch import find_recordings
+    from fm2s_stack.batch.recordings import find_recordings
     from fm2s_stack.cli.denoise_options import fit_settings
 
     refuse_overwrite(options["overwrite"])
@@ -100,8 +100,8 @@ class _One:
 
 
 def _run(found: tuple[Recording, ...], folder: Path, options: dict[str, Any], one: _One) -> None:
-    from fm2s_stack.batch import run_batch, share_of
-    from fm2s_stack.ledger import begin_ledger, end_ledger_if_done, note_recording
+    from fm2s_stack.batch.ledger import begin_ledger, end_ledger_if_done, note_recording
+    from fm2s_stack.batch.recordings import run_batch, share_of
 
     own = found[:1] if options["first"] else share_of(found, options["part"] or (1, 1))
     if one.first is not None and one.first not in own:
@@ -154,8 +154,8 @@ def _deadline(seconds: float | None) -> Callable[[], float | None]:
 
 
 def _require_finished(first: Recording) -> None:
-    from fm2s_stack.standing import standing
-    from fm2s_stack.target import find_target
+    from fm2s_stack.job.standing import standing
+    from fm2s_stack.job.target import find_target
 
     if standing(find_target(first.output, overwrite=False)).state != "finished":
         raise OutputIncomplete(

@@ -46,10 +46,10 @@ def command(source: str, output: Path, quiet: bool, as_json: bool, **options: An
     fm2s-stack denoise image.png out.png -c twophoton
     fm2s-stack denoise "trial_*.tif" out.zarr -c srdtrans --frames 0:5000
     """  # noqa: D301 - click wants the character
+    from fm2s_stack.job.target import find_target
     from fm2s_stack.store.failures import noting_failure
     from fm2s_stack.store.journal import journal_folder
     from fm2s_stack.store.lock import WHOLE
-    from fm2s_stack.target import find_target
 
     stop = Stop(options["stop_after"])
     journal = journal_folder(find_target(output, overwrite=options["overwrite"]).zarr)
@@ -90,9 +90,9 @@ def _denoise(
 
 def _check_target(stack: Stack, output: Path, write: WriteSettings) -> None:
     """Refuse what cannot be written, before torch is loaded, which takes seconds."""
-    from fm2s_stack.planning import output_dtype
-    from fm2s_stack.standing import standing
-    from fm2s_stack.target import find_target
+    from fm2s_stack.job.planning import output_dtype
+    from fm2s_stack.job.standing import standing
+    from fm2s_stack.job.target import find_target
 
     target = find_target(output, overwrite=write.overwrite)
     target.check(stack.path, stack.image.with_dtype(output_dtype(stack, write)))
@@ -109,8 +109,8 @@ def _print_plan(
     trained: bool,
 ) -> None:
     from fm2s_stack.cli.describe import describe_plan, plan_lines
+    from fm2s_stack.job.planning import plan_stack
     from fm2s_stack.memory import memory_of_worker
-    from fm2s_stack.planning import plan_stack
 
     if run.workers:  # the plan is that of one process
         run = replace(run, threads=1, memory=memory_of_worker(run.memory, run.workers))

@@ -167,6 +167,6 @@ def _borrowed_preset(options: dict[str, Any]) -> Preset:
         if context.get_parameter_source(name) is ParameterSource.COMMANDLINE:
             option = {"mode": "fit"}.get(name, name).replace("_", "-")
             raise UsageError(f"--fit-from takes the networks as they are; leave out --{option}")
-    from fm2s_stack.reload import load_denoisers
+    from fm2s_stack.job.reload import load_denoisers
 
     return load_denoisers(options["fit_from"])[0].preset

@@ -26,7 +26,7 @@ def command(path: str, as_json: bool, **options: Any) -> None:  # noqa: ANN401
     fm2s-stack info out.zarr --json
     """  # noqa: D301 - click wants the character
     from fm2s_stack.fm2s.presets import find_preset
-    from fm2s_stack.planning import plan_stack
+    from fm2s_stack.job.planning import plan_stack
 
     provenance = _provenance(path)
     if provenance is not None and provenance.get("status") != "complete":

@@ -23,8 +23,8 @@ def command(output: Path, quiet: bool) -> None:
     \b
     fm2s-stack seal out.zarr
     """  # noqa: D301 - click wants the character
-    from fm2s_stack.sealing import seal_target
-    from fm2s_stack.target import find_target
+    from fm2s_stack.job.sealing import seal_target
+    from fm2s_stack.job.target import find_target
 
     def note(text: str) -> None:
         if not quiet:

@@ -103,7 +103,7 @@ def _jobs(
 def _batch_jobs(
     given: str, output: Path, cluster: Cluster, options: dict[str, Any], folder: Path
 ) -> tuple[Job, ...]:
-    from fm2s_stack.batch import find_recordings
+    from fm2s_stack.batch.recordings import find_recordings
     from fm2s_stack.slurm.jobs import batch_jobs
 
     found, program = find_recordings(given, output, options["suffix"]), _program(options["program"])
@@ -130,9 +130,9 @@ def _open(source: str, options: dict[str, Any], folder: Path) -> Stack:
 def _check_target(stack: Stack, output: Path, options: dict[str, Any]) -> None:
     """Refuse before anything waits in a queue what the first job would refuse."""
     from fm2s_stack.cli.denoise_options import write_settings
-    from fm2s_stack.planning import output_dtype
-    from fm2s_stack.standing import standing
-    from fm2s_stack.target import find_target
+    from fm2s_stack.job.planning import output_dtype
+    from fm2s_stack.job.standing import standing
+    from fm2s_stack.job.target import find_target
 
     target = find_target(output, overwrite=False)
     target.check(stack.path, stack.image.with_dtype(output_dtype(stack, write_settings(options))))
@@ -160,7 +160,7 @@ def _projected(
 
 def _plan(stack: Stack, allowed: int, cluster: Cluster, options: dict[str, Any]) -> Plan:
     from fm2s_stack.cli.denoise_options import fit_settings, write_settings
-    from fm2s_stack.planning import plan_stack
+    from fm2s_stack.job.planning import plan_stack
     from fm2s_stack.settings import RunSettings
 
     threads = options["threads"] or cluster.cpus

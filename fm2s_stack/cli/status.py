@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 import click
 
 if TYPE_CHECKING:
-    from fm2s_stack.status import OutputStatus
+    from fm2s_stack.batch.status import OutputStatus
 
 
 @click.command(name="status")
@@ -27,7 +27,7 @@ def command(path: Path, as_json: bool) -> None:
     fm2s-stack status out.zarr
     fm2s-stack status denoised
     """  # noqa: D301 - click wants the character
-    from fm2s_stack.status import exit_code, status_of
+    from fm2s_stack.batch.status import exit_code, status_of
 
     found = status_of(path)
     if as_json:

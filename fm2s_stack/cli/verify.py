@@ -17,8 +17,8 @@ from fm2s_stack.settings import RunSettings
 from fm2s_stack.stopping import Stop
 
 if TYPE_CHECKING:
-    from fm2s_stack.findings import Plane, Report, SourceCheck
-    from fm2s_stack.repair import Repaired
+    from fm2s_stack.check.findings import Plane, Report, SourceCheck
+    from fm2s_stack.check.repair import Repaired
 
 OPTIONS = (
     click.option("--source", metavar="INPUT",
@@ -67,7 +67,7 @@ def command(output: Path, **options: Any) -> None:  # noqa: ANN401
 
 
 def _verify(output: Path, options: dict[str, Any], stop: Stop) -> tuple[Report, Repaired | None]:
-    from fm2s_stack.verify import verify_output
+    from fm2s_stack.check.verify import verify_output
 
     source = options["source"]
     how: dict[str, Any] = {
@@ -80,7 +80,7 @@ def _verify(output: Path, options: dict[str, Any], stop: Stop) -> tuple[Report, 
     report = verify_output(output, source, **planes, **how)
     if not options["repair"] or not (report.damages or report.state != "complete"):
         return report, None
-    from fm2s_stack.repair import repair_output
+    from fm2s_stack.check.repair import repair_output
 
     repaired = repair_output(output, source, **how)
     return verify_output(output, source, **planes, **how), repaired

@@ -10,9 +10,9 @@ from typing import Any
 from fm2s_stack.engine.devices import device_kind
 from fm2s_stack.engine.unit_record import UnitRecord
 from fm2s_stack.fm2s.denoiser import Denoiser
+from fm2s_stack.job.wanted import Wanted
 from fm2s_stack.memory import peak_memory
 from fm2s_stack.plan import Plan
-from fm2s_stack.wanted import Wanted
 
 
 @dataclass(frozen=True)

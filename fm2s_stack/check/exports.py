@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from pathlib import Path
 
-from fm2s_stack.findings import Damage, Report
+from fm2s_stack.check.findings import Damage, Report
 from fm2s_stack.progress import Progress
 from fm2s_stack.store.exported import exported_attributes, is_whole_png
 from fm2s_stack.store.tiff_checksum import checksums

@@ -11,6 +11,8 @@ import numpy as np
 from fm2s_stack.fm2s.denoiser import Denoiser
 from fm2s_stack.fm2s.network import COLLAPSED
 from fm2s_stack.image import StackAxis
+from fm2s_stack.job.terms import token_of
+from fm2s_stack.job.wanted import Wanted
 from fm2s_stack.plan import Plan
 from fm2s_stack.settings import PIXEL_VERSION
 from fm2s_stack.stack.base import Stack
@@ -25,8 +27,6 @@ from fm2s_stack.store.weights import (
     stored_weights_sha256,
     write_weights,
 )
-from fm2s_stack.terms import token_of
-from fm2s_stack.wanted import Wanted
 
 
 @dataclass(frozen=True)

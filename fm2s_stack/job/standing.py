@@ -10,14 +10,14 @@ from pathlib import Path
 from typing import Any, Literal
 
 from fm2s_stack.errors import OutputError, OutputExists, OutputLocked
+from fm2s_stack.job.target import Target
+from fm2s_stack.job.terms import Terms, differences
 from fm2s_stack.plan import Cut
 from fm2s_stack.store.attributes import clear_output, output_status, read_attributes
 from fm2s_stack.store.creation import is_half_made
 from fm2s_stack.store.exported import exported_attributes
 from fm2s_stack.store.journal import journal_folder, remove_journal
 from fm2s_stack.store.lock import WHOLE, locked
-from fm2s_stack.target import Target
-from fm2s_stack.terms import Terms, differences
 
 ON_BAD_FRAME = "fit.on_bad_frame"
 

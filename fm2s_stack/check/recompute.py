@@ -12,24 +12,24 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from fm2s_stack.check.findings import Plane, SourceCheck
+from fm2s_stack.check.recorded import difference_to, open_source, recorded_wanted, select_recorded
+from fm2s_stack.check.sealed import Row
 from fm2s_stack.engine.devices import DevicePool, device_kind, find_device, usable_threads
 from fm2s_stack.engine.pool import run_in_threads
 from fm2s_stack.engine.unit import Job, compute_unit
 from fm2s_stack.errors import OutputError
-from fm2s_stack.findings import Plane, SourceCheck
 from fm2s_stack.fm2s.denoiser import Denoiser
 from fm2s_stack.image import CANONICAL_AXES, Shape5
+from fm2s_stack.job.reload import load_frozen
+from fm2s_stack.job.target import Target
+from fm2s_stack.job.wanted import Wanted
 from fm2s_stack.plan import Unit
 from fm2s_stack.progress import Progress, Stoppable
-from fm2s_stack.recorded import difference_to, open_source, recorded_wanted, select_recorded
-from fm2s_stack.reload import load_frozen
-from fm2s_stack.sealed import Row
 from fm2s_stack.settings import RunSettings
 from fm2s_stack.store.journal import Journal
 from fm2s_stack.store.omezarr import OutputLayout
 from fm2s_stack.store.provenance import package_versions
-from fm2s_stack.target import Target
-from fm2s_stack.wanted import Wanted
 
 LEVELS = 4096  #: of the range that other arithmetic may change by one
 

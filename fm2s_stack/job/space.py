@@ -8,10 +8,10 @@ import shutil
 import numpy as np
 
 from fm2s_stack.errors import OutputError
+from fm2s_stack.job.sampling import Sample, read_sample, spread_places
+from fm2s_stack.job.wanted import Wanted
 from fm2s_stack.plan import CHUNK, Plan
 from fm2s_stack.progress import Silent
-from fm2s_stack.sampling import Sample, read_sample, spread_places
-from fm2s_stack.wanted import Wanted
 
 SAMPLED_PLANES = 4
 _CHUNK_PIXELS = CHUNK[0] * CHUNK[1] * CHUNK[2]

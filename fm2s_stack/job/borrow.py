@@ -9,7 +9,7 @@ from pathlib import Path
 from fm2s_stack.errors import UsageError
 from fm2s_stack.fm2s.denoiser import Denoiser
 from fm2s_stack.image import StackAxis
-from fm2s_stack.reload import load_denoisers
+from fm2s_stack.job.reload import load_denoisers
 from fm2s_stack.stack.base import Stack
 from fm2s_stack.store.attributes import read_attributes
 

@@ -10,10 +10,11 @@ from typing import Any
 
 from fm2s_stack.engine.unit_record import UnitRecord
 from fm2s_stack.errors import OutputIncomplete, StoppedEarly
-from fm2s_stack.holding import Holding, held
+from fm2s_stack.job.holding import Holding, held
+from fm2s_stack.job.standing import clear_beside, standing, tidy
+from fm2s_stack.job.target import Target
 from fm2s_stack.plan import Unit
 from fm2s_stack.stack.bad_frames import BadFrame
-from fm2s_stack.standing import clear_beside, standing, tidy
 from fm2s_stack.stopping import Stop
 from fm2s_stack.store.attributes import read_attributes, restore_document, seal
 from fm2s_stack.store.document import KEY, attributes_of
@@ -24,7 +25,6 @@ from fm2s_stack.store.provenance import describe_result
 from fm2s_stack.store.spare import sealed_documents, write_spare
 from fm2s_stack.store.unit_table import read_units, write_units
 from fm2s_stack.store.weights import read_loss, stored_weights_sha256
-from fm2s_stack.target import Target
 
 
 def done_units(path: str | Path) -> dict[int, UnitRecord]:

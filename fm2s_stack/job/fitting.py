@@ -19,9 +19,8 @@ from fm2s_stack.fm2s.network import COLLAPSED
 from fm2s_stack.fm2s.padding import fill_invalid, valid_pixels
 from fm2s_stack.fm2s.seeds import stream_seed
 from fm2s_stack.image import StackAxis
-from fm2s_stack.kept_fits import KeptFits
-from fm2s_stack.progress import Progress, Pulse, Silent, unheard
-from fm2s_stack.sampling import (
+from fm2s_stack.job.kept_fits import KeptFits
+from fm2s_stack.job.sampling import (
     Sample,
     Window,
     fit_windows,
@@ -29,6 +28,7 @@ from fm2s_stack.sampling import (
     read_sample,
     training_samples,
 )
+from fm2s_stack.progress import Progress, Pulse, Silent, unheard
 from fm2s_stack.settings import FitSettings
 from fm2s_stack.stack.base import Stack
 from fm2s_stack.store.checkpoints import FitCheckpoints

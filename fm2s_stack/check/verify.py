@@ -7,18 +7,18 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from fm2s_stack.check_export import check_export
-from fm2s_stack.checks import check_sealed, check_unfinished
+from fm2s_stack.check.exports import check_export
+from fm2s_stack.check.files import check_sealed, check_unfinished
+from fm2s_stack.check.findings import Report
+from fm2s_stack.check.sealed import Row, Sealed, whole_document
 from fm2s_stack.errors import OutputError, UsageError
-from fm2s_stack.findings import Report
+from fm2s_stack.job.sealing import journaled_units
+from fm2s_stack.job.target import Target, find_target
 from fm2s_stack.progress import Progress, Silent
-from fm2s_stack.sealed import Row, Sealed, whole_document
-from fm2s_stack.sealing import journaled_units
 from fm2s_stack.settings import RunSettings
 from fm2s_stack.stopping import Stop
 from fm2s_stack.store.attributes import read_attributes
 from fm2s_stack.store.exported import exported_attributes
-from fm2s_stack.target import Target, find_target
 
 
 def verify_output(
@@ -82,7 +82,7 @@ def verify_output(
     examined = _examine(target, told, stop.check)
     if source is None or not examined.told:
         return examined.report
-    from fm2s_stack.recompute import Draw, check_source
+    from fm2s_stack.check.recompute import Draw, check_source
 
     found = check_source(
         target, examined.told, examined.comparable_rows, source,
@@ -130,7 +130,7 @@ def examine_zarr(path: Path, told: Progress, check: Callable[[], None]) -> Exami
     path
         The output.
     told, check
-        As for `fm2s_stack.checks.check_sealed`.
+        As for `fm2s_stack.check.files.check_sealed`.
 
     Raises
     ------

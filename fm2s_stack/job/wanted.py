@@ -8,18 +8,18 @@ from pathlib import Path
 
 import numpy as np
 
-from fm2s_stack.borrow import borrow, require_axis
 from fm2s_stack.errors import UsageError
 from fm2s_stack.fm2s.denoiser import Denoiser
 from fm2s_stack.fm2s.presets import find_preset
 from fm2s_stack.image import Image, StackAxis
-from fm2s_stack.planning import decide_mode, output_dtype, stack_axis
+from fm2s_stack.job.borrow import borrow, require_axis
+from fm2s_stack.job.planning import decide_mode, output_dtype, stack_axis
+from fm2s_stack.job.target import Target, find_target
+from fm2s_stack.job.terms import Terms, job_terms, token_of
 from fm2s_stack.settings import FitSettings, RunSettings, WriteSettings
 from fm2s_stack.stack.base import Stack
 from fm2s_stack.store.journal import Journal, journal_folder
 from fm2s_stack.store.weights import weights_sha256
-from fm2s_stack.target import Target, find_target
-from fm2s_stack.terms import Terms, job_terms, token_of
 
 
 @dataclass(frozen=True, eq=False)

@@ -10,13 +10,13 @@ from typing import Any
 import numpy as np
 
 from fm2s_stack.errors import OutputError
-from fm2s_stack.planning import stack_axis
+from fm2s_stack.job.planning import stack_axis
+from fm2s_stack.job.target import Target
+from fm2s_stack.job.terms import differences, job_terms
+from fm2s_stack.job.wanted import Wanted
 from fm2s_stack.settings import FitSettings, Preset, RunSettings, WriteSettings
 from fm2s_stack.stack.base import Stack
 from fm2s_stack.stack.open import open_stack
-from fm2s_stack.target import Target
-from fm2s_stack.terms import differences, job_terms
-from fm2s_stack.wanted import Wanted
 
 Told = Mapping[str, Any]
 

@@ -8,12 +8,12 @@ from collections.abc import Sequence
 from contextlib import suppress
 from pathlib import Path
 
-from fm2s_stack.batch import Failure, Recording
+from fm2s_stack.batch.recordings import Failure, Recording
 from fm2s_stack.errors import Fm2sError, OutputError
-from fm2s_stack.standing import standing
+from fm2s_stack.job.standing import standing
+from fm2s_stack.job.target import find_target
 from fm2s_stack.store.failures import clear_failure, note_failure, read_failures
 from fm2s_stack.store.files import replacing
-from fm2s_stack.target import find_target
 
 NAME = "fm2s-batch"
 _LIST = "recordings.json"

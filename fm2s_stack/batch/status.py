@@ -8,15 +8,15 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
+from fm2s_stack.batch.ledger import ledger_folder, read_ledger
 from fm2s_stack.errors import Fm2sError, OutputError
-from fm2s_stack.ledger import ledger_folder, read_ledger
-from fm2s_stack.sealing import done_units
+from fm2s_stack.job.sealing import done_units
+from fm2s_stack.job.standing import Standing, standing
+from fm2s_stack.job.target import Target, find_target
 from fm2s_stack.stack.numbering import natural_key
-from fm2s_stack.standing import Standing, standing
 from fm2s_stack.store.failures import read_failures
 from fm2s_stack.store.journal import SUFFIX, journal_folder
 from fm2s_stack.store.lock import Holder, live_holders
-from fm2s_stack.target import Target, find_target
 
 State = Literal["done", "running", "fitting", "unfinished", "failed", "waiting"]
 UNFINISHED = ".unfinished.zarr"

@@ -9,22 +9,22 @@ from dataclasses import replace
 from fm2s_stack.engine.unit import Job, checkpoints_of
 from fm2s_stack.engine.work import Place
 from fm2s_stack.errors import OutputError, OutputExists, OutputIncomplete
-from fm2s_stack.fitting import measure_channels, train_channels
 from fm2s_stack.fm2s.denoiser import Denoiser
-from fm2s_stack.holding import Holding
-from fm2s_stack.kept_fits import KeptFits
+from fm2s_stack.job.fitting import measure_channels, train_channels
+from fm2s_stack.job.holding import Holding
+from fm2s_stack.job.kept_fits import KeptFits
+from fm2s_stack.job.planning import plan_stack
+from fm2s_stack.job.record import freeze, job_attributes
+from fm2s_stack.job.reload import load_frozen
+from fm2s_stack.job.space import require_space
+from fm2s_stack.job.standing import Standing, require_same_terms, standing
+from fm2s_stack.job.wanted import Wanted
 from fm2s_stack.plan import Plan
-from fm2s_stack.planning import plan_stack
 from fm2s_stack.progress import Progress
-from fm2s_stack.record import freeze, job_attributes
-from fm2s_stack.reload import load_frozen
-from fm2s_stack.space import require_space
-from fm2s_stack.standing import Standing, require_same_terms, standing
 from fm2s_stack.store.attributes import clear_output, set_attributes
 from fm2s_stack.store.creation import is_half_made, mark_creation, remove_half_made
 from fm2s_stack.store.journal import Journal, clear_journal
 from fm2s_stack.store.omezarr import OutputLayout
-from fm2s_stack.wanted import Wanted
 
 
 def open_job(wanted: Wanted, place: Place, told: Progress, hold: Holding) -> tuple[Job, Plan]:

@@ -6,12 +6,12 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from fm2s_stack.check.findings import Damage, Report, damage_of
+from fm2s_stack.check.sealed import TABLE, Row, Sealed, files_of
 from fm2s_stack.engine.pool import run_in_threads
 from fm2s_stack.errors import OutputError
-from fm2s_stack.findings import Damage, Report, damage_of
+from fm2s_stack.job.sealing import journaled_units
 from fm2s_stack.progress import Progress, Stoppable
-from fm2s_stack.sealed import TABLE, Row, Sealed, files_of
-from fm2s_stack.sealing import journaled_units
 from fm2s_stack.store.attributes import read_attributes
 from fm2s_stack.store.integrity import StoredFile, state_of
 from fm2s_stack.store.inventory import METADATA, array_keys

@@ -7,7 +7,7 @@ from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 
-from fm2s_stack.standing import require_at_journal
+from fm2s_stack.job.standing import require_at_journal
 from fm2s_stack.stopping import Stop
 from fm2s_stack.store.journal import make_folder
 from fm2s_stack.store.lock import WHOLE, Lock, Part, locked

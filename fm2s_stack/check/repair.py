@@ -14,11 +14,13 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from fm2s_stack.check.findings import Damage
+from fm2s_stack.check.sealed import TABLE, Sealed, side_files, whole_bytes, whole_document
+from fm2s_stack.check.verify import Examined, examine_zarr
 from fm2s_stack.errors import OutputError, UsageError
-from fm2s_stack.findings import Damage
-from fm2s_stack.holding import held
+from fm2s_stack.job.holding import held
+from fm2s_stack.job.target import Target, find_target
 from fm2s_stack.progress import Progress, Silent
-from fm2s_stack.sealed import TABLE, Sealed, side_files, whole_bytes, whole_document
 from fm2s_stack.settings import RunSettings
 from fm2s_stack.stopping import Stop
 from fm2s_stack.store.attributes import restore_document, set_attributes
@@ -27,11 +29,9 @@ from fm2s_stack.store.integrity import describe_file, state_of
 from fm2s_stack.store.inventory import sweep_partial
 from fm2s_stack.store.journal import Journal, clear_journal, journal_folder
 from fm2s_stack.store.spare import is_spare, root_files, sealed_documents, write_spare
-from fm2s_stack.target import Target, find_target
-from fm2s_stack.verify import Examined, examine_zarr
 
 if TYPE_CHECKING:
-    from fm2s_stack.wanted import Wanted
+    from fm2s_stack.job.wanted import Wanted
 
 
 @dataclass(frozen=True)
@@ -119,7 +119,12 @@ def _wanted(
         raise UsageError(
             f"{target.path}: units to compute again: {left}; give the input, with --source"
         )
-    from fm2s_stack.recorded import difference_to, open_source, recorded_wanted, select_recorded
+    from fm2s_stack.check.recorded import (
+        difference_to,
+        open_source,
+        recorded_wanted,
+        select_recorded,
+    )
 
     stack = open_source(found.told, source, cache_dir)
     if other := difference_to(found.told, stack):

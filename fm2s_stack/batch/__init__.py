@@ -1,0 +1,1 @@
+"""Many recordings, an output each, and how far they are."""

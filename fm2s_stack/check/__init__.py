@@ -1,0 +1,1 @@
+"""Whether an output is what was written, and its repair."""
