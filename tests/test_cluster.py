@@ -13,12 +13,10 @@ from cli_tools import attributes, only_line, recording
 from cluster_tools import Command, Processes, shards, tasks_at_work, until
 
 from fm2s_stack.cli.main import main
-from fm2s_stack.engine.connect import _local_memory
 from fm2s_stack.engine.crew import Member
 from fm2s_stack.engine.inspection import free_memory
 from fm2s_stack.engine.worker import About
-from fm2s_stack.memory import BASE
-from fm2s_stack.settings import RunSettings
+from fm2s_stack.memory import BASE, memory_of_worker
 from fm2s_stack.store.processes import is_alive
 
 QUICK = ("-c", "srdtrans", "--device", "cpu", "--steps", "3", "--fit-crop", "32")
@@ -83,7 +81,7 @@ def test_workers_of_one_machine_share_its_memory_and_stay_under_their_limits():
     found = {member("a", 0): about("one", 8000), member("b", 0): about("one", 8200)}
     assert free_memory(found) == 4000
     assert free_memory({**found, member("c", 4000): about("two", 9000)}) == 3000
-    assert _local_memory(RunSettings(memory=BASE + 1200), 3) == 400
+    assert memory_of_worker(BASE + 1200, 3) == 400
 
 
 def local_workers(command: Command) -> list[psutil.Process]:
