@@ -41,6 +41,7 @@ setup(
             "scikit-image>=0.22",
             "yaozarrs>=0.3",
         ],
+        "dashboard": ["bokeh>=3.1"],
         "lint": ["mypy>=1.11", "ruff>=0.6"],
     },
     entry_points={"console_scripts": ["fm2s-stack=fm2s_stack.cli.main:main"]},

@@ -17,7 +17,7 @@ from fm2s_stack.fm2s.denoiser import Denoiser
 from fm2s_stack.job.fitting import measure_channels, train_channels
 from fm2s_stack.job.holding import Holding, held
 from fm2s_stack.job.planning import plan_stack
-from fm2s_stack.job.prepare import open_job
+from fm2s_stack.job.prepare import open_job, require_prepared
 from fm2s_stack.job.reload import load_denoisers
 from fm2s_stack.job.sealing import bad_frames, done_units, finish, is_done, progress_text
 from fm2s_stack.job.standing import require_same_terms, standing, tidy
@@ -97,6 +97,7 @@ def make(wanted: Wanted, told: Progress, stop: Stop) -> Summary:
     """Make what is wanted, or what is left of it; as `denoise_stack`."""
     if done := _finished(wanted, told):
         return done
+    wanted.target.require_folder()
     with _held(wanted, stop, told) as hold:
         # Another run may have finished it while we waited for the lock.
         return _complete(wanted, told, hold) or _make(wanted, told, hold)
@@ -104,6 +105,7 @@ def make(wanted: Wanted, told: Progress, stop: Stop) -> Summary:
 
 def _make(wanted: Wanted, told: Progress, hold: Holding) -> Summary:
     clock, run = Clock(), wanted.run
+    require_prepared(wanted)
     with _place(wanted, told, hold) as place:
         wanted = replace(wanted, run=place.settle(run))
         job, plan = open_job(wanted, place, told, hold)
@@ -141,6 +143,7 @@ def prepare_stack(
     told, stop = progress or Silent(), stop or Stop()
     if _finished(wanted, told):
         return 0
+    wanted.target.require_folder()
     with _held(wanted, stop, told) as hold:
         if _complete(wanted, told, hold):
             return 0

@@ -240,3 +240,17 @@ def test_a_signal_ends_a_batch_with_75_and_the_same_command_goes_on(call, movies
     call(*words)
     call("status", tmp_path / "out")
     assert call.out.count("done") == 3
+
+
+def test_a_recording_that_arrives_between_the_parts_moves_no_other_to_another_part(call, tmp_path):
+    inputs = tmp_path / "in"
+    inputs.mkdir()
+    for name in ("b", "c", "d"):
+        recording(inputs / f"{name}.tif", (2, 32, 32))
+    words = ("batch", inputs / "*.tif", tmp_path / "out", "-c", "srdtrans", *QUICK)
+    call(*words, "--part", "1/2")
+    recording(inputs / "a.tif", (2, 32, 32))
+    call(*words, "--part", "2/2")
+    assert sorted(p.name for p in (tmp_path / "out").glob("*.zarr")) == [
+        f"{name}.zarr" for name in "abcd"
+    ]

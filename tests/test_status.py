@@ -145,3 +145,11 @@ def test_it_loads_nothing_heavy(call, long_movie, tmp_path):
     shown, loaded = done.stdout.splitlines()
     assert "1 of 2 units" in shown
     assert loaded == ""
+
+
+def test_the_folder_where_we_are_and_the_root_are_folders_too(call, movie, monkeypatch):
+    call.denoise(movie, movie.with_name("o.zarr"))
+    monkeypatch.chdir(movie.parent)
+    assert "o.zarr" in call("status", ".").out
+    call("status", "/", code=1)
+    assert "no output of fm2s-stack" in call.err

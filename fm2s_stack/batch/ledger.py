@@ -33,6 +33,7 @@ def begin_ledger(outputs: str | Path, recordings: Sequence[Recording]) -> None:
         If the folder cannot be made or written.
     """
     folder = ledger_folder(outputs)
+    recordings = in_order(outputs, recordings)
     told = [{"source": r.source, "output": r.output.name} for r in recordings]
     try:
         folder.mkdir(parents=True, exist_ok=True)
@@ -40,6 +41,15 @@ def begin_ledger(outputs: str | Path, recordings: Sequence[Recording]) -> None:
             temporary.write_text(json.dumps(told, indent=1), encoding="utf-8")
     except OSError as error:
         raise OutputError(f"{folder} cannot be written: {error}") from error
+
+
+def in_order(outputs: str | Path, recordings: Sequence[Recording]) -> tuple[Recording, ...]:
+    """Recordings as the ledger has them, then those that came later.
+
+    So each stays in its share of a batch when more files arrive between the parts.
+    """
+    known = {name: place for place, name in enumerate(read_ledger(outputs))}
+    return tuple(sorted(recordings, key=lambda r: known.get(r.output.name, len(known))))
 
 
 def read_ledger(outputs: str | Path) -> list[str]:

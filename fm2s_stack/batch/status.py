@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -52,8 +53,8 @@ def status_of(path: str | Path) -> tuple[OutputStatus, ...]:
     OutputError
         If nothing of this package is there.
     """
-    given = Path(path)
-    if _is_begun(given):
+    given = Path(os.path.abspath(path))  # noqa: PTH100 - Path.absolute keeps ".."
+    if given.name and _is_begun(given):
         return (output_status(given),)
     if not given.is_dir():
         raise OutputError(

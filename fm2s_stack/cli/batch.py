@@ -63,6 +63,7 @@ def command(inputs: str, folder: Path, **options: Any) -> None:  # noqa: ANN401
     fm2s-stack batch "movies/*.tif" denoised -c srdtrans
     fm2s-stack batch movies.txt denoised -c srdtrans --one-fit
     """  # noqa: D301 - click wants the character
+    from fm2s_stack.batch.ledger import in_order
     from fm2s_stack.batch.recordings import find_recordings
     from fm2s_stack.cli.denoise_options import fit_settings
 
@@ -71,7 +72,10 @@ def command(inputs: str, folder: Path, **options: Any) -> None:  # noqa: ANN401
         other = "--fit-from" if options["fit_from"] else f"--suffix {options['suffix']}"
         raise UsageError(f"--one-fit takes the networks of the first OME-Zarr; leave out {other}")
     fit_settings(options)  # what is wrong with them is not to be said once a recording
-    found = find_recordings(absolute_input(inputs), folder.absolute(), options["suffix"])
+    found = in_order(
+        folder.absolute(),
+        find_recordings(absolute_input(inputs), folder.absolute(), options["suffix"]),
+    )
     words = tuple(relayed_words(click.get_current_context()))
     one = _One(words, found[0] if options["one_fit"] else None, options["quiet"])
     _run(found, folder.absolute(), options, one)

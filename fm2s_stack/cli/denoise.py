@@ -96,8 +96,8 @@ def _check_target(stack: Stack, output: Path, write: WriteSettings) -> None:
 
     target = find_target(output, overwrite=write.overwrite)
     target.check(stack.path, stack.image.with_dtype(output_dtype(stack, write)))
-    if not write.overwrite:
-        standing(target)
+    if write.overwrite or standing(target).state != "finished":
+        target.require_folder()
 
 
 def _print_plan(

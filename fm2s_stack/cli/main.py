@@ -5,14 +5,16 @@ from __future__ import annotations
 import logging
 import sys
 from collections.abc import Sequence
+from contextlib import nullcontext
 from importlib import import_module
 
 import click
 
 from fm2s_stack import __version__
 from fm2s_stack.cli.say import say
-from fm2s_stack.cli.signals import STOPPED_EARLY
+from fm2s_stack.cli.signals import STOPPED_EARLY, stop_on_signals
 from fm2s_stack.errors import Fm2sError, StoppedEarly, UsageError
+from fm2s_stack.stopping import Stop
 
 COMMANDS = {
     "denoise": "Denoise a recording into an OME-Zarr, TIFF or PNG.",
@@ -65,7 +67,8 @@ def main(arguments: Sequence[str] | None = None) -> None:
     # It logs what it finds odd in a file; what matters of that is in our errors and notes.
     logging.getLogger("tifffile").setLevel(logging.CRITICAL + 1)
     try:
-        cli(words, standalone_mode=False, obj=words)  # the provenance tells the words
+        with stop_on_signals(Stop()) if _is_continued(words) else nullcontext():
+            cli(words, standalone_mode=False, obj=words)  # the provenance tells the words
     except click.exceptions.Exit as stop:
         sys.exit(stop.exit_code)
     except click.exceptions.NoArgsIsHelpError as error:
@@ -80,7 +83,10 @@ def main(arguments: Sequence[str] | None = None) -> None:
         _fail("interrupted", 1)
     except StoppedEarly as error:
         text = " ".join(str(error).split())
-        say(text[:1].upper() + text[1:])
+        if text.startswith("stopped early"):
+            text = text.replace("stopped", "Stopped", 1)
+            text += "" if "to continue" in text else "; run the same command again to continue"
+        say(text)
         sys.exit(STOPPED_EARLY)
     except UsageError as error:
         _fail(str(error), 2)
@@ -90,6 +96,11 @@ def main(arguments: Sequence[str] | None = None) -> None:
         sys.exit(1)
     except OSError as error:
         _fail(f"{error.filename or 'system'}: {error.strerror or error}", 1)
+
+
+def _is_continued(words: Sequence[str]) -> bool:
+    """Whether a command is one that can be stopped early, and called again to continue."""
+    return bool({"denoise", "batch", "seal", "verify"} & set(words[:1]))
 
 
 def _fail(message: str, code: int) -> None:

@@ -40,6 +40,8 @@ class Show:
         """Count what is done, and show it when it is time."""
         with self._lock:
             self._done += count
+            if not self._step:  # work that has no step of its own asks whether to go on
+                return
             now = time.monotonic()
             if now - self._shown >= (LIVE_SECONDS if self._live else PLAIN_SECONDS):
                 self._shown = now
@@ -50,10 +52,9 @@ class Show:
         with self._lock:
             seconds = max(time.monotonic() - self._began, 1e-9)
             self._clear()
-            say(
-                f"{self._step}: {self._total} {self._unit} in {clock(seconds)} "
-                f"({self._total / seconds:.1f} {self._unit}/s)"
-            )
+            # What earlier runs had done takes no time, and tells of no speed.
+            rate = f" ({self._total / seconds:.1f} {self._unit}/s)" if seconds >= 0.1 else ""
+            say(f"{self._step}: {self._total} {self._unit} in {clock(seconds)}{rate}")
 
     def _line(self) -> str:
         seconds = time.monotonic() - self._began

@@ -6,6 +6,7 @@ import os
 import signal
 import sys
 import threading
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from types import FrameType
@@ -14,6 +15,7 @@ from fm2s_stack.errors import StoppedEarly
 from fm2s_stack.stopping import Stop
 
 STOPPED_EARLY = 75  #: exit code (EX_TEMPFAIL of sysexits.h)
+TWICE = 0.3  #: seconds in which a second interrupt is the same wish
 PATIENCE = 9.0  #: seconds that a run has to end by itself, once it is asked to
 _NAMES = ("SIGINT", "SIGTERM", "SIGUSR1")  # the last one is SLURM's to send, and not on Windows
 
@@ -25,17 +27,18 @@ def stop_on_signals(stop: Stop) -> Iterator[None]:
     A run that is deep in one long call of a library does not end in time. The process is then
     left as if it had been killed, which costs the units in flight and no more.
     """
-    asked, ended = False, threading.Event()
+    asked, ended = 0.0, threading.Event()
     threading.Thread(target=_leave_in_time, args=(stop, ended), daemon=True).start()
 
     def handle(number: int, frame: FrameType | None) -> None:
         nonlocal asked
         name = signal.Signals(number).name
         if not asked:
-            asked = True
+            asked = time.monotonic()
             stop.request(name)
             raise StoppedEarly(f"stopped early: {name}")
-        if number == signal.SIGINT:
+        # One wish may come twice: timeout(1) signals its child, and then the group of both.
+        if number == signal.SIGINT and time.monotonic() - asked > TWICE:
             _leave()
 
     numbers = [getattr(signal, name) for name in _NAMES if hasattr(signal, name)]

@@ -137,6 +137,7 @@ def _check_target(stack: Stack, output: Path, options: dict[str, Any]) -> None:
     target = find_target(output, overwrite=False)
     target.check(stack.path, stack.image.with_dtype(output_dtype(stack, write_settings(options))))
     standing(target)
+    target.require_folder()
 
 
 def _projected(

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import os
+import re
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from importlib.util import find_spec
@@ -26,6 +27,10 @@ if TYPE_CHECKING:
 ANSWER = 15.0  #: seconds until a scheduler that does not answer is taken for none
 IN_FLIGHT = 2  #: tasks at a time in a local process: one computes, another reads or writes
 DEATHS = 0  #: of local workers that Dask lets a task survive: we ourselves do it again
+
+
+#: of a scheduler, or the file that it wrote
+_ADDRESS = re.compile(r"\w+://.+|.+:\d+|.+\.json")
 
 
 @contextmanager
@@ -67,6 +72,8 @@ def _connected(run: RunSettings, told: Progress) -> Iterator[tuple[Client, str]]
 def _client(address: str | SpecCluster) -> Iterator[Client]:
     from distributed import Client
 
+    if isinstance(address, str) and not _ADDRESS.fullmatch(address):
+        raise UsageError(f"--scheduler {address}: expected an address such as tcp://host:8786")
     given: dict[str, Any] = {"address": address}
     if isinstance(address, str) and address.endswith(".json"):
         given = {"scheduler_file": _required(address)}
@@ -156,8 +163,8 @@ def _gpu_options(gpus: list[str], number: int) -> dict[str, Any]:
 
 
 def _dashboard(client: Client) -> str:
-    """Where the dashboard is, if there is one: it needs the package bokeh."""
-    link = client.dashboard_link if find_spec("bokeh") else None
+    """Where the dashboard is, if the scheduler has one: it needs the package bokeh there."""
+    link = client.dashboard_link
     return f", dashboard {link}" if link else ""
 
 

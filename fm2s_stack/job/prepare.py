@@ -35,8 +35,6 @@ def open_job(wanted: Wanted, place: Place, told: Progress, hold: Holding) -> tup
 
     Raises
     ------
-    OutputIncomplete
-        If a share of the units is wanted, and the output is not prepared.
     OutputError
         If it cannot be written, or what is there is damaged.
     MemoryTooSmall
@@ -48,12 +46,22 @@ def open_job(wanted: Wanted, place: Place, told: Progress, hold: Holding) -> tup
     require_same_terms(wanted.target, found, wanted.terms)
     if found.state == "frozen":
         return _continue(wanted, found, place, told, hold)
-    if wanted.run.units is not None:
+    return _begin(wanted, place, told, hold)
+
+
+def require_prepared(wanted: Wanted) -> None:
+    """Refuse a share of the units of an output that has no networks yet.
+
+    Raises
+    ------
+    OutputIncomplete
+        If it is not prepared.
+    """
+    if wanted.run.units is not None and standing(wanted.target).state in ("nothing", "begun"):
         raise OutputIncomplete(
             f"{wanted.target.path} is not prepared: run the command with --prepare in place of "
             "--units first"
         )
-    return _begin(wanted, place, told, hold)
 
 
 def _continue(

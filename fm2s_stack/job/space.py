@@ -30,7 +30,7 @@ def require_space(wanted: Wanted, plan: Plan) -> None:
     free += _replaced_bytes(wanted)
     if free < needed:
         raise OutputError(
-            f"{wanted.target.path}: about {needed / 1e9:.2f} GB are needed and {free / 1e9:.2f} GB "
+            f"{wanted.target.path}: about {needed / 1e9:.3g} GB are needed and {free / 1e9:.3g} GB "
             f"are free in {folder}: free space, or choose another place"
         )
 

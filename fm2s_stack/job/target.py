@@ -48,7 +48,7 @@ class Target:
         UsageError
             If it is the input itself, or one lies in the other.
         OutputError
-            If the format cannot hold the image, or the folder cannot be written.
+            If the format cannot hold the image.
         """
         _refuse_input(self.path, Path(source))
         _refuse_part_of_input(self.path, source)
@@ -56,9 +56,20 @@ class Target:
             check_png(image, self.path)
         if self.kind != "zarr" and self.path.is_dir():
             raise OutputExists(f"{self.path} is a folder: give another name")
-        _require_folder(self.path)
         if self.overwrite:
             require_clearable(self.zarr)
+
+    def require_folder(self) -> None:
+        """Refuse a place where nothing can be written.
+
+        Raises
+        ------
+        UsageError
+            If there is no such folder.
+        OutputError
+            If it cannot be written.
+        """
+        _require_folder(self.path)
 
     def export(self, check: Callable[[], None] | None = None) -> None:
         """Write the TIFF or PNG from the sealed OME-Zarr, and remove that.
