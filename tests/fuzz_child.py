@@ -27,6 +27,7 @@ from fuzz_seeds import copy_real_seeds, entry, write_seeds
 from fuzz_tools import mutate
 
 from fm2s_stack.errors import Fm2sError, StackError, UsageError
+from fm2s_stack.memory import peak_memory
 from fm2s_stack.stack.base import Stack
 from fm2s_stack.stack.open import open_stack
 
@@ -97,7 +98,8 @@ def _compared(path: Path, stack: Stack, pixels: np.ndarray) -> list[str]:
 
 
 def _most_resident() -> int:
-    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
+    # Not getrusage: a child has the maximum of its parent there.
+    return peak_memory() or 0
 
 
 def _exceeded(verdict: dict) -> list[str]:
