@@ -19,6 +19,7 @@ from fm2s_stack.job.holding import Holding, held
 from fm2s_stack.job.planning import plan_stack
 from fm2s_stack.job.prepare import open_job, require_prepared
 from fm2s_stack.job.reload import load_denoisers
+from fm2s_stack.job.sameness import watched
 from fm2s_stack.job.sealing import bad_frames, done_units, finish, is_done, progress_text
 from fm2s_stack.job.standing import require_same_terms, standing, tidy
 from fm2s_stack.job.summary import Clock, Summary, finished_summary, summary_of
@@ -111,7 +112,8 @@ def _make(wanted: Wanted, told: Progress, hold: Holding) -> Summary:
         job, plan = open_job(wanted, place, told, hold)
         clock.lap("fit")
         before = done_units(job.layout.path)
-        records = _run(job, plan, before, run, place, told, hold)
+        with watched(job, run.units):
+            records = _run(job, plan, before, run, place, told, hold)
         clock.lap("apply")
     if run.units is None:
         finish(wanted.target, hold)

@@ -54,13 +54,16 @@ class SourceCheck:
     name: str  #: of the input
     differs: str = ""  #: in what it is not what the output was made of; empty: it is
     seed: int = 0  #: the planes were drawn with
+    units: int = 0  #: whose input was read as a whole and compared by its CRC-32
+    units_unlike: tuple[str, ...] = ()  #: frames of those whose input differs, source indices
     planes: tuple[Plane, ...] = ()  #: that were computed again
     skipped: str = ""  #: why none was; empty where they were
 
     @property
     def is_good(self) -> bool:
-        """Whether the input is the right one and all planes agree."""
-        return not self.differs and all(plane.is_good for plane in self.planes)
+        """Whether the input is the right one, in every unit, and all planes agree."""
+        same = not self.differs and not self.units_unlike
+        return same and all(plane.is_good for plane in self.planes)
 
 
 @dataclass(frozen=True)

@@ -1,4 +1,4 @@
-"""Comparing an output with its input: the identity of that, and planes computed again."""
+"""Comparing an output with its input: identity, checksums of what units read, planes again."""
 
 from __future__ import annotations
 
@@ -17,11 +17,14 @@ from fm2s_stack.check.recorded import difference_to, open_source, recorded_wante
 from fm2s_stack.check.sealed import Row
 from fm2s_stack.engine.devices import DevicePool, device_kind, find_device, usable_threads
 from fm2s_stack.engine.pool import run_in_threads
+from fm2s_stack.engine.run import name_unit
 from fm2s_stack.engine.unit import Job, compute_unit
-from fm2s_stack.errors import OutputError
+from fm2s_stack.engine.unit_record import UnitRecord
+from fm2s_stack.errors import OutputError, UsageError
 from fm2s_stack.fm2s.denoiser import Denoiser
 from fm2s_stack.image import CANONICAL_AXES, Shape5
 from fm2s_stack.job.reload import load_frozen
+from fm2s_stack.job.sameness import places_text, unlike_units
 from fm2s_stack.job.target import Target
 from fm2s_stack.job.wanted import Wanted
 from fm2s_stack.plan import Unit
@@ -32,6 +35,7 @@ from fm2s_stack.store.omezarr import OutputLayout
 from fm2s_stack.store.provenance import package_versions
 
 LEVELS = 4096  #: of the range that other arithmetic may change by one
+NOT_WHOLE = "no plane with all that it needs is whole"
 
 
 @dataclass(frozen=True)
@@ -87,20 +91,62 @@ def check_source(
     """
     stack = open_source(told, source, cache_dir)
     found = SourceCheck(stack.path, difference_to(told, stack), draw.seed)
-    if found.differs or draw.planes == 0:
+    if found.differs:
         return found
     if target.kind != "zarr" and not rows:
         return replace(found, skipped="a TIFF or PNG has no networks in it to compute planes with")
+    if not rows:
+        return replace(found, skipped=NOT_WHOLE)
     try:
         wanted = recorded_wanted(target, told, select_recorded(told, stack), run)
-        places = _drawn(wanted.image.shape, rows, draw)
-        if not places:
-            return replace(found, skipped="no plane with all that it needs is whole")
         denoisers = load_frozen(target.zarr)
     except OutputError as error:
         return replace(found, skipped=str(error))
+    found = _compare_units(found, reading_job(wanted, denoisers), rows, progress, check)
+    places = _drawn(wanted.image.shape, rows, draw)
+    if draw.planes and not places:
+        return replace(found, skipped=NOT_WHOLE)
     again = _Again(wanted, told, denoisers, tuple(rows))
-    return replace(found, planes=tuple(again.planes(places, progress, check)))
+    return replace(found, planes=tuple(again.planes(places, progress, check)) if places else ())
+
+
+def reading_job(wanted: Wanted, denoisers: Sequence[Denoiser]) -> Job:
+    """A job that reads what its units were made of, and writes nothing."""
+    layout = OutputLayout(str(wanted.target.zarr), wanted.image, (), wanted.write.ome_zarr)
+    return Job(wanted.stack, layout, wanted.along, wanted.fit, tuple(denoisers), Journal("", ""))
+
+
+def require_same_units(
+    wanted: Wanted, rows: Sequence[Row], progress: Progress, check: Callable[[], None]
+) -> None:
+    """Refuse an input that is another where units are to be computed again.
+
+    Raises
+    ------
+    UsageError
+        With the places that differ.
+    """
+    job = reading_job(wanted, load_frozen(wanted.target.zarr))
+    records = [UnitRecord.from_row(row) for row in rows]
+    if unlike := unlike_units(job, records, wanted.run.threads, progress, check):
+        raise UsageError(
+            f"--source {wanted.stack.path}: {places_text(job, unlike)}: not the pixels that "
+            f"{wanted.target.path} was made of (CRC-32 differs); give its input as it was"
+        )
+
+
+def _compare_units(
+    found: SourceCheck,
+    job: Job,
+    rows: Sequence[Row],
+    progress: Progress,
+    check: Callable[[], None],
+) -> SourceCheck:
+    records = [UnitRecord.from_row(row) for row in rows]
+    known = [record for record in records if record.source_crc32 is not None]
+    unlike = unlike_units(job, known, None, progress, check)
+    texts = tuple(name_unit(job, record.unit) for record in unlike)
+    return replace(found, units=len(known), units_unlike=texts)
 
 
 def _drawn(shape: Shape5, rows: Sequence[Row], draw: Draw) -> list[tuple[int, int]]:
@@ -163,12 +209,11 @@ class _Again:
 
     def _job(self, t: int, c: int, z: int) -> Job:
         """A job that writes nothing, with the stored network of the plane in mode ``frame``."""
-        wanted, fit, denoisers = self.wanted, self.wanted.fit, list(self.denoisers)
+        fit, denoisers = self.wanted.fit, list(self.denoisers)
         if fit.mode == "frame":
             fit = replace(fit, mode="stack")
             denoisers[c] = denoisers[c].with_network(self._network(t, c, z))
-        layout = OutputLayout(str(wanted.target.zarr), wanted.image, (), wanted.write.ome_zarr)
-        return Job(wanted.stack, layout, wanted.along, fit, tuple(denoisers), Journal("", ""))
+        return replace(reading_job(self.wanted, denoisers), fit=fit)
 
     def _network(self, t: int, c: int, z: int) -> NDArray[np.float32]:
         import zarr

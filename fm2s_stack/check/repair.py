@@ -8,9 +8,9 @@ made, whose journal has every good one.
 from __future__ import annotations
 
 import shutil
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -95,6 +95,7 @@ def repair_output(
         if found.report.state == "complete":
             _mend(target.zarr, found.report.damages)
         if wanted is not None:
+            wanted = _confirmed(wanted, found, told, check)
             _reopen(target.zarr, found)
     units = _make(wanted, told, stop) if wanted is not None else 0
     identical = sealed_documents(target.zarr)[0] in before
@@ -130,6 +131,19 @@ def _wanted(
     if other := difference_to(found.told, stack):
         raise UsageError(f"--source {source} {other}; give the input of {target.path}")
     return recorded_wanted(target, found.told, select_recorded(found.told, stack), run)
+
+
+def _confirmed(
+    wanted: Wanted, found: Examined, told: Progress, check: Callable[[], None]
+) -> Wanted:
+    """The same, of a complete output with the input of the damaged units compared."""
+    from fm2s_stack.check.recompute import require_same_units
+
+    if found.report.state != "complete":
+        return wanted
+    units = {damage.unit for damage in found.report.damages}
+    require_same_units(wanted, [row for row in found.rows if row["index"] in units], told, check)
+    return replace(wanted, is_confirmed=True)
 
 
 def _refuse_hopeless(target: Target, found: Examined) -> None:

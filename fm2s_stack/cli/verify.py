@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
 OPTIONS = (
     click.option("--source", metavar="INPUT",
-                 help="Compare with the input too, and compute some planes again."),
+                 help="Compare with every pixel of the input too; compute some planes again."),
     click.option("--planes", type=click.IntRange(min=0), default=4, show_default=True,
                  help="Random planes to compute, each in every channel."),
     click.option("--seed", type=click.IntRange(min=0),
@@ -142,7 +142,7 @@ def _left(report: Report) -> str:
 def _source_lines(found: SourceCheck) -> list[str]:
     if found.differs:
         return [f"{found.name} {found.differs}"]
-    lines = [f"{found.name} is what the output was made of"]
+    lines = [*_unit_lines(found)]
     if found.skipped:
         return [*lines, f"no plane was computed again: {found.skipped}"]
     for plane in found.planes:
@@ -151,6 +151,18 @@ def _source_lines(found: SourceCheck) -> list[str]:
     if found.planes:
         lines.append(_agreement(found))
     return lines
+
+
+def _unit_lines(found: SourceCheck) -> list[str]:
+    """What of the input was compared, and what of it differs."""
+    same = f"{found.name} has the size, page table and sampled bytes of what the output was made of"
+    if not found.units:
+        return [f"{same}; its other pixels were not compared"]
+    unlike = len(found.units_unlike)
+    units = f"{found.units - unlike} of {found.units} unit{'s' * (found.units != 1)}"
+    lines = [f"{place} of {found.name}: not the pixels that the output was made of (CRC-32 differs)"
+             for place in found.units_unlike]  # fmt: skip
+    return [*lines, f"{same}; every pixel that {units} read is the same (CRC-32)"]
 
 
 def _differs(plane: Plane) -> str:

@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from contextlib import suppress
 from functools import partial
 
 from fm2s_stack.engine.unit import Job, run_unit
-from fm2s_stack.engine.unit_record import UnitRecord
+from fm2s_stack.engine.unit_record import UnitRecord, journaled_records
 from fm2s_stack.engine.work import Place, Work
 from fm2s_stack.plan import Unit
 from fm2s_stack.progress import Progress
@@ -41,11 +40,9 @@ def run_units(
 
 def journaled_unit(job: Job, unit: Unit) -> UnitRecord | None:
     """The record of a unit that is journaled with its files there; None where it is not."""
-    for body in job.journal.read("unit"):
-        with suppress(KeyError, TypeError, ValueError):
-            record = UnitRecord.from_row(body)
-            if record.is_of(unit) and all(is_there(job.layout.path, f) for f in record.files):
-                return record
+    for record in journaled_records(job.journal):
+        if record.is_of(unit) and all(is_there(job.layout.path, f) for f in record.files):
+            return record
     return None
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+import zlib
 from collections.abc import Iterator, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
@@ -84,6 +85,7 @@ def run_unit(job: Job, unit: Unit, devices: DevicePool, progress: Progress) -> U
         display=_display(made.planes),
         loss=tuple(network.loss for network in made.networks),
         bad=made.bad,
+        source_crc32=made.source_crc32, source_stamp=job.stack.identity.times.stamp,
         files=files,
     )  # fmt: skip
     job.journal.append("unit", record.row())
@@ -100,6 +102,7 @@ class Computed:
     clipped: int  #: pixels clipped to the range of the dtype
     networks: tuple[Fitted, ...]  #: of each plane, in mode ``frame``
     bad: tuple[BadFrame, ...]  #: planes that were made up
+    source_crc32: int = 0  #: as `source_checksum`
 
 
 def compute_unit(job: Job, unit: Unit, devices: DevicePool, progress: Progress) -> Computed:
@@ -111,11 +114,12 @@ def compute_unit(job: Job, unit: Unit, devices: DevicePool, progress: Progress) 
         If a plane cannot be read.
     """
     output = np.empty(unit.shape, job.layout.image.dtype)
-    clipped, fitted = 0, []
+    clipped, fitted, crc32 = 0, [], 0
     bad: list[BadFrame] = []
     for run in block_runs(job, unit):
         planes, core, made_up = _read(job, run)
         bad += made_up
+        crc32 = zlib.crc32(np.ascontiguousarray(planes).data, crc32)
         if job.fit.mode == "frame":
             result, networks = _fit_and_denoise(job, run, planes, devices, progress)
             fitted += networks
@@ -124,7 +128,21 @@ def compute_unit(job: Job, unit: Unit, devices: DevicePool, progress: Progress) 
             progress.advance(len(planes))
         output[_inside(unit, run)] = result.planes.reshape(run.shape)
         clipped += result.clipped
-    return Computed(output, clipped, tuple(fitted), tuple(bad))
+    return Computed(output, clipped, tuple(fitted), tuple(bad), crc32)
+
+
+def source_checksum(job: Job, unit: Unit) -> int:
+    """CRC-32 over the planes that a unit reads, in order, with their halo; nothing is computed.
+
+    Raises
+    ------
+    StackError
+        If a plane cannot be read.
+    """
+    crc32 = 0
+    for run in block_runs(job, unit):
+        crc32 = zlib.crc32(np.ascontiguousarray(_read(job, run)[0]).data, crc32)
+    return crc32
 
 
 def block_runs(job: Job, unit: Unit) -> Iterator[Unit]:

@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import suppress
 from dataclasses import asdict, dataclass, fields
 from typing import Any
 
 from fm2s_stack.plan import Unit
 from fm2s_stack.stack.bad_frames import BadFrame
 from fm2s_stack.store.integrity import StoredFile
+from fm2s_stack.store.journal import Journal
 from fm2s_stack.store.provenance import Json, jsonable
+
+VOID = "void"  #: in the journal: a record of a unit whose input was another than it is
 
 
 @dataclass(frozen=True)
@@ -28,6 +32,8 @@ class UnitRecord:
     display: tuple[float, float]  #: grey levels that hold nearly all pixels
     loss: tuple[float, ...] = ()  #: of each plane's network, in mode ``frame``
     bad: tuple[BadFrame, ...] = ()  #: planes that could not be read and were made up
+    source_crc32: int | None = None  #: of the input's planes as read; older outputs have none
+    source_stamp: str = ""  #: of the input's files when the run opened them; empty: unknown
     files: tuple[StoredFile, ...] = ()  #: what it wrote, flushed
 
     def row(self) -> Mapping[str, Json]:
@@ -53,7 +59,23 @@ class UnitRecord:
         told["bad"] = tuple(BadFrame.from_row(frame) for frame in row["bad"])
         return cls(**told)
 
+    @property
+    def unit(self) -> Unit:
+        """The unit it tells of."""
+        return Unit(self.index, self.t, self.c, self.z, self.y, self.x)
+
     def is_of(self, unit: Unit) -> bool:
         """Whether it tells of this unit."""
-        mine = (self.index, self.t, self.c, self.z, self.y, self.x)
-        return mine == (unit.index, unit.t, unit.c, unit.z, unit.y, unit.x)
+        return self.unit == unit
+
+
+def journaled_records(journal: Journal) -> Iterator[UnitRecord]:
+    """Units that were done, each as often as that was, but for those found to be void."""
+    void = set(_records(journal, VOID))
+    return (record for record in _records(journal, "unit") if record not in void)
+
+
+def _records(journal: Journal, kind: str) -> Iterator[UnitRecord]:
+    for body in journal.read(kind):
+        with suppress(KeyError, TypeError, ValueError):
+            yield UnitRecord.from_row(body)

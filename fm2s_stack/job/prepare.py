@@ -8,7 +8,7 @@ from dataclasses import replace
 
 from fm2s_stack.engine.unit import Job, checkpoints_of
 from fm2s_stack.engine.work import Place
-from fm2s_stack.errors import OutputError, OutputExists, OutputIncomplete
+from fm2s_stack.errors import OutputError, OutputExists, OutputIncomplete, StackError
 from fm2s_stack.fm2s.denoiser import Denoiser
 from fm2s_stack.job.fitting import measure_channels, train_channels
 from fm2s_stack.job.holding import Holding
@@ -16,6 +16,7 @@ from fm2s_stack.job.kept_fits import KeptFits
 from fm2s_stack.job.planning import plan_stack
 from fm2s_stack.job.record import freeze, job_attributes
 from fm2s_stack.job.reload import load_frozen
+from fm2s_stack.job.sameness import confirm_source
 from fm2s_stack.job.space import require_space
 from fm2s_stack.job.standing import Standing, require_same_terms, standing
 from fm2s_stack.job.wanted import Wanted
@@ -79,8 +80,10 @@ def _continue(
     if wanted.terms != found.told["terms"]:
         _change_terms(wanted)
     _tell(wanted, plan, place, told)
-    denoisers = load_frozen(wanted.target.zarr)
-    return _job(wanted, plan, denoisers, hold, found.told["token"]), plan
+    job = _job(wanted, plan, load_frozen(wanted.target.zarr), hold, found.told["token"])
+    if not wanted.is_confirmed:
+        confirm_source(wanted, job, plan, told, hold)
+    return job, plan
 
 
 def _change_terms(wanted: Wanted) -> None:
@@ -104,12 +107,23 @@ def _begin(wanted: Wanted, place: Place, told: Progress, hold: Holding) -> tuple
     began = time.perf_counter()
     denoisers = _networks(wanted, place, told, hold)
     seconds = time.perf_counter() - began
+    _require_same_input(wanted)
     job = _job(wanted, plan, denoisers, hold, "")
     hold.require()
     _make_room(wanted)
     job.layout.create(job_attributes(wanted, denoisers))
     token = freeze(wanted, denoisers, plan, seconds)
     return replace(job, journal=replace(job.journal, token=token)), plan
+
+
+def _require_same_input(wanted: Wanted) -> None:
+    """Refuse networks that may have been trained on two inputs, and forget them."""
+    if wanted.stack.identity.times.have_changed():
+        clear_journal(wanted.folder)
+        raise StackError(
+            f"{wanted.stack.path} changed while networks were trained on it: run the command again "
+            "once the input is as it should be"
+        )
 
 
 def _make_room(wanted: Wanted) -> None:

@@ -15,7 +15,7 @@ from fm2s_stack.job.terms import token_of
 from fm2s_stack.job.wanted import Wanted
 from fm2s_stack.plan import Plan
 from fm2s_stack.settings import PIXEL_VERSION
-from fm2s_stack.stack.base import Stack
+from fm2s_stack.stack.base import Identity, Stack
 from fm2s_stack.store.attributes import read_attributes, set_attributes
 from fm2s_stack.store.files import sync_folder
 from fm2s_stack.store.headers import write_headers
@@ -65,7 +65,7 @@ def job_attributes(wanted: Wanted, denoisers: Sequence[Denoiser]) -> Mapping[str
         **describe_job(
             command=wanted.command,
             pixel_version=PIXEL_VERSION,
-            source=wanted.stack.identity,
+            source=_source(wanted.stack.identity),
             selection=Selection.of(wanted.stack),
             settings={
                 "fit": fit,
@@ -81,6 +81,11 @@ def job_attributes(wanted: Wanted, denoisers: Sequence[Denoiser]) -> Mapping[str
         "intensity": [_intensity(denoiser) for denoiser in denoisers],
         "terms": wanted.terms,
     }
+
+
+def _source(identity: Identity) -> Mapping[str, object]:
+    """What an output tells of its input."""
+    return {key: getattr(identity, key) for key in ("name", "size", "mtime", "digest")}
 
 
 def _run_settings(wanted: Wanted) -> dict[str, object]:

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import suppress
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-from fm2s_stack.engine.unit_record import UnitRecord
+from fm2s_stack.engine.unit_record import UnitRecord, journaled_records
 from fm2s_stack.errors import OutputIncomplete, StoppedEarly
+from fm2s_stack.job.doubts import require_no_doubt
 from fm2s_stack.job.holding import Holding, held
 from fm2s_stack.job.standing import clear_beside, standing, tidy
 from fm2s_stack.job.target import Target
@@ -51,9 +51,7 @@ def journaled_units(path: str | Path) -> Iterator[UnitRecord]:
         If there is no output of this package at the path.
     """
     token = read_attributes(path).get("token") or ""
-    for body in Journal(str(journal_folder(path)), token).read("unit"):
-        with suppress(KeyError, TypeError, ValueError):
-            yield UnitRecord.from_row(body)
+    return journaled_records(Journal(str(journal_folder(path)), token))
 
 
 def is_done(unit: Unit, done: Mapping[int, UnitRecord]) -> bool:
@@ -101,6 +99,7 @@ def finish(target: Target, hold: Holding) -> None:
                 f"{target.path} is not complete: {len(left)} of {count} units are left "
                 f"({_ranges(left)}); run them again, then seal"
             )
+        require_no_doubt(Journal(str(hold.folder), found.told["token"]), target.path)
         hold.require()
         if not reseal(target.zarr, list(done.values())):
             seal_output(target.zarr, list(done.values()))

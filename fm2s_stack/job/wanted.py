@@ -37,6 +37,7 @@ class Wanted:
     fit_from: Path | None  #: that output
     command: tuple[str, ...]  #: command line, for the provenance
     terms: Terms  #: what only a run with the same may continue
+    is_confirmed: bool = False  #: whether the input was compared where it is read again
 
     @property
     def folder(self) -> Path:

@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 
 from fm2s_stack.errors import UsageError
 from fm2s_stack.image import Image
+from fm2s_stack.stack.times import FileTimes
 
 if TYPE_CHECKING:
     import dask.array as da
@@ -31,6 +32,7 @@ class Identity:
     size: int  #: bytes of all files together
     mtime: float  #: last change, seconds since 1970; told, never compared
     digest: str  #: blake2b over the sizes, the page table and sampled pages, hexadecimal
+    times: FileTimes = field(default_factory=FileTimes, compare=False, repr=False)  #: of its files
 
 
 @dataclass(frozen=True)

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Sequence
 from hashlib import blake2b
 from pathlib import Path
 
 from fm2s_stack.errors import StackTruncated
 from fm2s_stack.stack.base import Identity
+from fm2s_stack.stack.times import FileTimes
 
 SAMPLED_FILES = 16
 _PIECE = 64 * 1024
@@ -35,17 +37,25 @@ def identify_files(
     StackTruncated
         If a file is not there.
     """
-    digest, total, latest = blake2b(about, digest_size=20), 0, 0.0
-    for file in files:
-        try:
-            status = file.stat()
-        except FileNotFoundError as error:
-            raise StackTruncated(f"{file}: the file is not there; restore it") from error
+    digest, statuses = blake2b(about, digest_size=20), [_status(file) for file in files]
+    for status in statuses:
         digest.update(status.st_size.to_bytes(8, "little"))
-        total, latest = total + status.st_size, max(latest, status.st_mtime)
     for file in _spread(files) if sampled is None else sampled:
         digest.update(_ends(file))
-    return Identity(name, total, latest, digest.hexdigest())
+    return Identity(
+        name,
+        sum(status.st_size for status in statuses),
+        max((status.st_mtime for status in statuses), default=0.0),
+        digest.hexdigest(),
+        FileTimes.of(files, statuses),
+    )
+
+
+def _status(file: Path) -> os.stat_result:
+    try:
+        return file.stat()
+    except FileNotFoundError as error:
+        raise StackTruncated(f"{file}: the file is not there; restore it") from error
 
 
 def _spread(files: Sequence[Path]) -> list[Path]:

@@ -32,6 +32,7 @@ from fm2s_stack.stack.table_cache import load_table
 from fm2s_stack.stack.tiff_ome import Load
 from fm2s_stack.stack.tiff_pages import joined
 from fm2s_stack.stack.tiff_series import Series, choose_series
+from fm2s_stack.stack.times import FileTimes
 
 
 def open_tiff(paths: Sequence[Path], options: OpenOptions) -> Recording:
@@ -224,12 +225,13 @@ def _breaks(layout: Layout, counts: list[int]) -> tuple[int, ...]:
 
 def identity_of(paths: Sequence[Path], tables: Sequence[PageTable]) -> Identity:
     """Identity over all files: sizes, page tables and sampled pages; never names or times."""
-    digest = hashlib.blake2b(digest_size=32)
+    digest, statuses = hashlib.blake2b(digest_size=32), [path.stat() for path in paths]
     for path, table in zip(paths, tables, strict=True):
         digest.update(content_digest(path, table))
     return Identity(
         name=paths[0].name,
         size=sum(table.size for table in tables),
-        mtime=max(path.stat().st_mtime for path in paths),
+        mtime=max(status.st_mtime for status in statuses),
         digest=digest.hexdigest(),
+        times=FileTimes.of(paths, statuses),
     )
