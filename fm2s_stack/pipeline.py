@@ -19,6 +19,7 @@ from fm2s_stack.job.holding import Holding, held
 from fm2s_stack.job.planning import plan_stack
 from fm2s_stack.job.prepare import open_job, require_prepared
 from fm2s_stack.job.reload import load_denoisers
+from fm2s_stack.job.rereading import intact_units
 from fm2s_stack.job.sameness import watched
 from fm2s_stack.job.sealing import bad_frames, done_units, finish, is_done, progress_text
 from fm2s_stack.job.standing import require_same_terms, standing, tidy
@@ -111,12 +112,12 @@ def _make(wanted: Wanted, told: Progress, hold: Holding) -> Summary:
         wanted = replace(wanted, run=place.settle(run))
         job, plan = open_job(wanted, place, told, hold)
         clock.lap("fit")
-        before = done_units(job.layout.path)
+        before = _before(job, run, told, hold)
         with watched(job, run.units):
             records = _run(job, plan, before, run, place, told, hold)
         clock.lap("apply")
     if run.units is None:
-        finish(wanted.target, hold)
+        finish(wanted.target, hold, records)
     for line in bad_frame_lines(wanted.stack, bad_frames(records)):
         told.note(line)
     return summary_of(wanted, plan, place.device, job.denoisers, records, len(before), clock)
@@ -223,6 +224,13 @@ def _complete(wanted: Wanted, told: Progress, hold: Holding) -> Summary | None:
     else:
         told.note(f"every unit of {wanted.target.path} is done: fm2s-stack seal exports it")
     return finished_summary(wanted, found.told)
+
+
+def _before(job: Job, run: RunSettings, told: Progress, hold: Holding) -> Mapping[int, UnitRecord]:
+    """Units that earlier runs did, read again where this one is to seal them."""
+    if run.units is not None:
+        return done_units(job.layout.path)
+    return intact_units(job.layout.path, told, hold)
 
 
 def _run(

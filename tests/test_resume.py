@@ -17,7 +17,8 @@ from fm2s_stack import denoise_stack, open_stack, pipeline
 from fm2s_stack.engine import unit as unit_module
 from fm2s_stack.errors import OutputError, OutputExists, OutputIncomplete, StackError, StoppedEarly
 from fm2s_stack.fm2s.presets import find_preset
-from fm2s_stack.job.sealing import done_units, seal_target
+from fm2s_stack.job.completing import seal_target
+from fm2s_stack.job.sealing import done_units
 from fm2s_stack.job.target import find_target
 from fm2s_stack.job.terms import differences, token_of
 from fm2s_stack.pipeline import prepare_stack

@@ -84,8 +84,9 @@ def test_an_output_without_networks_that_is_held_is_fitting(call, tmp_path):
 def test_a_share_that_failed_says_why_until_it_is_run_again(call, long_movie, tmp_path):
     output, away = tmp_path / "out.zarr", tmp_path / "away"
     call.denoise(long_movie, output, "--prepare")
-    # The networks are gone: neither share can be computed.
+    # The networks and their copy are gone: neither share can be computed.
     shutil.move(output / "fm2s_stack", away)
+    (journal_folder(output) / "frozen.zip").unlink()
     told = call.refused(long_movie, output, "--units", "1/2").removeprefix("Error: ")
     call.refused(long_movie, output, "--units", "2/2")
     row = one(call, output, 1)

@@ -12,14 +12,14 @@ from fm2s_stack.engine.pool import run_in_threads
 from fm2s_stack.errors import OutputError
 from fm2s_stack.job.sealing import journaled_units
 from fm2s_stack.progress import Progress, Stoppable
-from fm2s_stack.store.attributes import read_attributes
+from fm2s_stack.store.frozen import frozen_of, read_begun
 from fm2s_stack.store.integrity import StoredFile, state_of
-from fm2s_stack.store.inventory import METADATA, array_keys
 from fm2s_stack.store.spare import root_files
+from fm2s_stack.store.strays import stray_keys, strays_of_begun
 from fm2s_stack.store.weights import stored_weights_sha256
 
 READERS = 8  #: files read at a time: network file systems want several
-_OF_DESKTOPS = (".DS_Store", "._", ".nfs", "Thumbs.db", "desktop.ini")  # nobody's damage
+_NOTHING_KEPT = "metadata beside the networks: no whole copy of them is in the journal"
 
 Piece = tuple[Row | None, list[StoredFile]]
 
@@ -48,7 +48,7 @@ def check_sealed(sealed: Sealed, told: Progress, check: Callable[[], None]) -> R
     if sealed.rows is None:
         damages.append(Damage(TABLE, "changed", "is damaged, as is its copy: no unit was checked"))
     else:
-        damages += [damage_of(key, "unknown", 0, 0) for key in _unknown_keys(sealed)]
+        damages += [damage_of(key, "unknown", 0, 0) for key in stray_keys(sealed.path, sealed.keys)]
     files = [file for _, part in pieces for file in part]
     root = root_files(sealed.document)
     return Report(
@@ -63,7 +63,7 @@ def check_sealed(sealed: Sealed, told: Progress, check: Callable[[], None]) -> R
 
 
 def check_unfinished(path: Path, told: Progress, check: Callable[[], None]) -> Report:
-    """Check what is done of an output that is being made: journaled units, and the networks.
+    """Check what is done of an output that is being made, and all that it was begun with.
 
     Parameters
     ----------
@@ -79,16 +79,21 @@ def check_unfinished(path: Path, told: Progress, check: Callable[[], None]) -> R
     StoppedEarly
         Of `check`.
     """
-    made = read_attributes(path)
+    made, kept = read_begun(path), frozen_of(path)
     rows = [record.row() for record in journaled_units(path)]
-    pieces: list[Piece] = [(row, files_of(row)) for row in rows]
-    found = _check_all(path, pieces, told, check)
+    pieces: list[Piece] = [(None, list(kept.files if kept else ()))]
+    pieces += [(row, files_of(row)) for row in rows]
+    side, *found = _check_all(path, pieces, told, check)
     # A unit that was done twice is good if one of its records fits.
     good = {row["index"] for row, part in zip(rows, found, strict=True) if not part}
-    damages = _network_damages(path, made.get("weights_sha256"))
-    damages += [one for part in found for one in part if one.unit not in good]
+    damages = [*side, *(one for part in found for one in part if one.unit not in good)]
     units = {row["index"] for row in rows}
     files = [file for _, part in pieces for file in part]
+    if kept is None:
+        damages = [*_network_damages(path, made.get("weights_sha256")), *damages]
+    else:
+        strays = strays_of_begun(path, {file.key for file in files}, kept.contents)
+        damages += [damage_of(key, "unknown", 0, 0) for key in strays]
     return Report(
         output=str(path),
         state="incomplete" if made.get("token") else "unprepared",
@@ -96,6 +101,7 @@ def check_unfinished(path: Path, told: Progress, check: Callable[[], None]) -> R
         bytes=sum(file.size for file in files),
         units=len(units),
         units_left=int((made.get("plan") or {}).get("units", 0)) - len(units),
+        unchecked="" if kept or not made.get("token") else _NOTHING_KEPT,
         damages=tuple(damages),
     )
 
@@ -156,11 +162,3 @@ def _check(path: Path, file: StoredFile, row: Mapping[str, Any] | None) -> Damag
     except OSError:
         return damage_of(file.key, "unreadable", 0, file.size, row)
     return None if state == "intact" else damage_of(file.key, state, size, file.size, row)
-
-
-def _unknown_keys(sealed: Sealed) -> list[str]:
-    """Files among those of the output that are none of it."""
-    path, known = sealed.path, sealed.keys
-    there = [*array_keys(path), *(name for name in METADATA if (path / name).is_file())]
-    strange = [key for key in there if key not in known]
-    return [key for key in strange if not key.rpartition("/")[2].startswith(_OF_DESKTOPS)]

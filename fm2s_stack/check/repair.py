@@ -25,6 +25,7 @@ from fm2s_stack.settings import RunSettings
 from fm2s_stack.stopping import Stop
 from fm2s_stack.store.attributes import restore_document, set_attributes
 from fm2s_stack.store.files import replacing, sync_folder
+from fm2s_stack.store.frozen import frozen_of, restore_frozen
 from fm2s_stack.store.integrity import describe_file, state_of
 from fm2s_stack.store.inventory import sweep_partial
 from fm2s_stack.store.journal import Journal, clear_journal, journal_folder
@@ -55,7 +56,8 @@ def repair_output(
 ) -> Repaired:
     """Repair an OME-Zarr: put back what it has a copy of, compute units again.
 
-    What does not belong to it is removed. An output that is being made is completed.
+    What does not belong to it is removed. An output that is being made is completed, where the
+    input is given.
 
     Parameters
     ----------
@@ -94,11 +96,13 @@ def repair_output(
         wanted = _wanted(target, found, source, run, cache_dir)
         if found.report.state == "complete":
             _mend(target.zarr, found.report.damages)
+        else:
+            _mend_begun(target.zarr, found.report.damages)
         if wanted is not None:
             wanted = _confirmed(wanted, found, told, check)
             _reopen(target.zarr, found)
     units = _make(wanted, told, stop) if wanted is not None else 0
-    identical = sealed_documents(target.zarr)[0] in before
+    identical = any(document in before for document in sealed_documents(target.zarr)[:1])
     return Repaired(found.report.damages, units, identical)
 
 
@@ -113,7 +117,7 @@ def _wanted(
     report = found.report
     _refuse_hopeless(target, found)
     units = {damage.unit for damage in report.damages} - {None}
-    if not units and report.state == "complete":
+    if not units and (report.state == "complete" or (report.damages and source is None)):
         return None
     left = len(units) + report.units_left
     if source is None:
@@ -160,6 +164,9 @@ def _refuse_hopeless(target: Target, found: Examined) -> None:
 
 def _is_lost(path: Path, damage: Damage) -> bool:
     """Whether nothing has the bytes of a damaged piece that is no unit's."""
+    kept = None if sealed_documents(path) else frozen_of(path)
+    if kept is not None:
+        return damage.key not in kept.contents
     document = whole_document(path)
     if document is None or damage.key == TABLE:
         return True
@@ -180,7 +187,7 @@ def _mend(path: Path, damages: Sequence[Damage]) -> None:
         bad = {damage.key for damage in damages if damage.unit is None}
         for damage in damages:
             if damage.kind == "unknown":
-                _remove(path / damage.key)
+                _remove_stray(path, damage.key)
         if bad & root_files(document).keys():
             (path / "fm2s_stack/spare").mkdir(parents=True, exist_ok=True)
             restore_document(path, document)
@@ -190,6 +197,17 @@ def _mend(path: Path, damages: Sequence[Damage]) -> None:
                 _put(path / file.key, content or b"")
         if any(is_spare(key) for key in bad & sealed.keys - root_files(document).keys()):
             _renew_spare(sealed)
+
+
+def _mend_begun(path: Path, damages: Sequence[Damage]) -> None:
+    """The same of an output that is being made, of the copy in its journal."""
+    with _writing(path):
+        for damage in damages:
+            if damage.kind == "unknown":
+                _remove_stray(path, damage.key)
+            elif damage.unit is None and (path / damage.key).is_dir():
+                shutil.rmtree(path / damage.key)
+        restore_frozen(path)
 
 
 def _renew_spare(sealed: Sealed) -> None:
@@ -241,6 +259,15 @@ def _remove(file: Path) -> None:
         file.unlink(missing_ok=True)
     if file.parent.is_dir():
         sync_folder(file.parent)
+
+
+def _remove_stray(path: Path, key: str) -> None:
+    """Remove a file that is no part of an output, and the folders that it alone was in."""
+    _remove(path / key)
+    for folder in (path / key).parents:
+        if folder == path or any(folder.iterdir()):
+            return
+        folder.rmdir()
 
 
 @contextmanager

@@ -11,6 +11,7 @@ from typing import Any
 from fm2s_stack.errors import OutputError
 from fm2s_stack.store.attributes import read_attributes
 from fm2s_stack.store.document import KEY, attributes_of
+from fm2s_stack.store.frozen import frozen_of
 from fm2s_stack.store.integrity import StoredFile, is_whole, state_of
 from fm2s_stack.store.spare import root_files, sealed_documents, spare_bytes
 from fm2s_stack.store.unit_table import read_units
@@ -100,6 +101,8 @@ def is_being_made(path: Path, sealed: Sequence[Mapping[str, Any]] = ()) -> bool:
     sealed
         Whole documents of it, which a repair leaves where they are.
     """
+    if not sealed and frozen_of(path) is not None:
+        return True  # whatever became of its root
     try:
         told = read_attributes(path)
     except OutputError:

@@ -17,8 +17,8 @@ from fm2s_stack.job.target import Target, find_target
 from fm2s_stack.progress import Progress, Silent
 from fm2s_stack.settings import RunSettings
 from fm2s_stack.stopping import Stop
-from fm2s_stack.store.attributes import read_attributes
 from fm2s_stack.store.exported import exported_attributes
+from fm2s_stack.store.frozen import read_begun
 
 
 def verify_output(
@@ -141,6 +141,6 @@ def examine_zarr(path: Path, told: Progress, check: Callable[[], None]) -> Exami
     if document is None:
         rows = {record.index: record.row() for record in journaled_units(path)}
         report = check_unfinished(path, told, check)
-        return Examined(report, read_attributes(path), tuple(rows.values()))
+        return Examined(report, read_begun(path), tuple(rows.values()))
     sealed = Sealed.of(path, document)
     return Examined(check_sealed(sealed, told, check), sealed.told, sealed.rows or ())

@@ -7,6 +7,7 @@ from pathlib import Path
 import click
 
 from fm2s_stack.cli.say import say
+from fm2s_stack.cli.show import Show
 from fm2s_stack.cli.signals import stop_on_signals
 from fm2s_stack.stopping import Stop
 
@@ -23,7 +24,7 @@ def command(output: Path, quiet: bool) -> None:
     \b
     fm2s-stack seal out.zarr
     """  # noqa: D301 - click wants the character
-    from fm2s_stack.job.sealing import seal_target
+    from fm2s_stack.job.completing import seal_target
     from fm2s_stack.job.target import find_target
 
     def note(text: str) -> None:
@@ -32,5 +33,5 @@ def command(output: Path, quiet: bool) -> None:
 
     stop = Stop()
     with stop_on_signals(stop):
-        seal_target(find_target(output, overwrite=False), stop, note)
+        seal_target(find_target(output, overwrite=False), stop, note, None if quiet else Show())
     note(f"{output} is complete")

@@ -10,6 +10,7 @@ from fm2s_stack.engine.unit import Job, checkpoints_of
 from fm2s_stack.engine.work import Place
 from fm2s_stack.errors import OutputError, OutputExists, OutputIncomplete, StackError
 from fm2s_stack.fm2s.denoiser import Denoiser
+from fm2s_stack.job.completing import put_back
 from fm2s_stack.job.fitting import measure_channels, train_channels
 from fm2s_stack.job.holding import Holding
 from fm2s_stack.job.kept_fits import KeptFits
@@ -24,6 +25,7 @@ from fm2s_stack.plan import Plan
 from fm2s_stack.progress import Progress
 from fm2s_stack.store.attributes import clear_output, set_attributes
 from fm2s_stack.store.creation import is_half_made, mark_creation, remove_half_made
+from fm2s_stack.store.frozen import change_frozen, forget_frozen
 from fm2s_stack.store.journal import Journal, clear_journal
 from fm2s_stack.store.omezarr import OutputLayout
 
@@ -46,6 +48,7 @@ def open_job(wanted: Wanted, place: Place, told: Progress, hold: Holding) -> tup
     found = Standing("nothing") if wanted.target.overwrite else standing(wanted.target)
     require_same_terms(wanted.target, found, wanted.terms)
     if found.state == "frozen":
+        put_back(wanted.target, told, hold)
         return _continue(wanted, found, place, told, hold)
     return _begin(wanted, place, told, hold)
 
@@ -93,6 +96,7 @@ def _change_terms(wanted: Wanted) -> None:
             f"{wanted.target.path} was prepared with another --on-bad-frame: run the command with "
             "--prepare in place of --units first"
         )
+    change_frozen(wanted.target.zarr, terms=wanted.terms)
     set_attributes(wanted.target.zarr, terms=wanted.terms)
 
 
@@ -128,6 +132,7 @@ def _require_same_input(wanted: Wanted) -> None:
 
 def _make_room(wanted: Wanted) -> None:
     """Remove what stands where the output goes, and tell that it is about to be made."""
+    forget_frozen(wanted.target.zarr)
     if is_half_made(wanted.target.zarr, wanted.folder):
         remove_half_made(wanted.target.zarr)
     clear_output(wanted.target.zarr)

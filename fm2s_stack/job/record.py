@@ -18,6 +18,7 @@ from fm2s_stack.settings import PIXEL_VERSION
 from fm2s_stack.stack.base import Identity, Stack
 from fm2s_stack.store.attributes import read_attributes, set_attributes
 from fm2s_stack.store.files import sync_folder
+from fm2s_stack.store.frozen import keep_frozen
 from fm2s_stack.store.headers import write_headers
 from fm2s_stack.store.integrity import flush_files
 from fm2s_stack.store.inventory import side_keys
@@ -104,16 +105,18 @@ def freeze(wanted: Wanted, denoisers: Sequence[Denoiser], plan: Plan, fit_second
     """
     path = str(wanted.target.zarr)
     sha256 = _store_fit(wanted, denoisers, plan)
-    flush_files(path, side_keys(path, ()))
+    keys = side_keys(path, ())
+    flush_files(path, keys)
     sync_folder(wanted.target.zarr.parent)
     token, cut = token_of(wanted.terms, sha256), plan.cut
-    set_attributes(
-        path,
-        token=token,
-        weights_sha256=sha256 or None,
-        plan={**asdict(cut), "along": plan.along, "units": len(plan.units)},
-        timings={"fit": round(fit_seconds, 3)},
-    )
+    frozen = {
+        "token": token,
+        "weights_sha256": sha256 or None,
+        "plan": {**asdict(cut), "along": plan.along, "units": len(plan.units)},
+        "timings": {"fit": round(fit_seconds, 3)},
+    }
+    keep_frozen(path, keys, **frozen)
+    set_attributes(path, **frozen)
     return token
 
 

@@ -58,12 +58,15 @@ def load_frozen(path: str | Path) -> tuple[Denoiser, ...]:
     if made["settings"]["fit"]["mode"] == "frame":
         nothing = (np.empty((0, COLLAPSED), np.float32), np.empty(0))
         return tuple(told.denoiser(c, *nothing) for c in range(len(told.channels)))
-    if stored_weights_sha256(path) != made["weights_sha256"]:
+    try:
+        if stored_weights_sha256(path) != made["weights_sha256"]:
+            raise OutputError(f"{path}: its networks are damaged")
+        return _stored(path, told)
+    except OutputError as error:
         raise OutputError(
-            f"{path}: its networks are damaged; make it anew with --overwrite, since others "
-            "would give another movie"
-        )
-    return _stored(path, told)
+            f"{error}; no whole copy is in its journal: make it anew with --overwrite, since other "
+            "networks would give another movie"
+        ) from error
 
 
 def _stored(path: str | Path, told: _Told) -> tuple[Denoiser, ...]:

@@ -2,27 +2,28 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
 from fm2s_stack.engine.unit_record import UnitRecord, journaled_records
-from fm2s_stack.errors import OutputIncomplete, StoppedEarly
+from fm2s_stack.errors import OutputError, OutputIncomplete, StoppedEarly
 from fm2s_stack.job.doubts import require_no_doubt
-from fm2s_stack.job.holding import Holding, held
-from fm2s_stack.job.standing import clear_beside, standing, tidy
+from fm2s_stack.job.holding import Holding
+from fm2s_stack.job.standing import clear_beside, standing
 from fm2s_stack.job.target import Target
 from fm2s_stack.plan import Unit
 from fm2s_stack.stack.bad_frames import BadFrame
-from fm2s_stack.stopping import Stop
 from fm2s_stack.store.attributes import read_attributes, restore_document, seal
 from fm2s_stack.store.document import KEY, attributes_of
+from fm2s_stack.store.frozen import frozen_of, read_begun
 from fm2s_stack.store.integrity import StoredFile, flush_files, is_there, state_of
 from fm2s_stack.store.inventory import side_keys, sweep_partial
 from fm2s_stack.store.journal import Journal, journal_folder, remove_journal
 from fm2s_stack.store.provenance import describe_result
 from fm2s_stack.store.spare import sealed_documents, write_spare
+from fm2s_stack.store.strays import is_in_hand, stray_keys
 from fm2s_stack.store.unit_table import read_units, write_units
 from fm2s_stack.store.weights import read_loss, stored_weights_sha256
 
@@ -50,7 +51,7 @@ def journaled_units(path: str | Path) -> Iterator[UnitRecord]:
     OutputError
         If there is no output of this package at the path.
     """
-    token = read_attributes(path).get("token") or ""
+    token = read_begun(path).get("token") or ""
     return journaled_records(Journal(str(journal_folder(path)), token))
 
 
@@ -67,7 +68,7 @@ def progress_text(target: Target) -> str:
     return f"{len(done_units(target.zarr))} of {found.told['plan']['units']} units are done; "
 
 
-def finish(target: Target, hold: Holding) -> None:
+def finish(target: Target, hold: Holding, known: Sequence[UnitRecord] | None = None) -> None:
     """Complete an output of which every unit is done: seal, export, remove the journal.
 
     Neither input nor torch is needed. One that is finished is rid of what a crash left.
@@ -78,6 +79,8 @@ def finish(target: Target, hold: Holding) -> None:
         Where the result goes.
     hold
         On the output.
+    known
+        Units that this run has done or read again; None: all that are journaled.
 
     Raises
     ------
@@ -86,13 +89,13 @@ def finish(target: Target, hold: Holding) -> None:
     StoppedEarly
         With what is left, if units are.
     OutputError
-        If it cannot be written.
+        If it cannot be written, or files that are no part of it lie in it.
     """
     found = standing(target)
     if found.state in ("nothing", "begun"):
         raise OutputIncomplete(f"{target.path} is not prepared: run the command that makes it")
     if found.state == "frozen":
-        done, count = done_units(target.zarr), found.told["plan"]["units"]
+        done, count = _done(target.zarr, known), found.told["plan"]["units"]
         left = [index for index in range(count) if index not in done]
         if left:
             raise StoppedEarly(
@@ -101,6 +104,7 @@ def finish(target: Target, hold: Holding) -> None:
             )
         require_no_doubt(Journal(str(hold.folder), found.told["token"]), target.path)
         hold.require()
+        _refuse_strays(target, list(done.values()))
         if not reseal(target.zarr, list(done.values())):
             seal_output(target.zarr, list(done.values()))
     if found.state != "finished":
@@ -109,21 +113,26 @@ def finish(target: Target, hold: Holding) -> None:
     clear_beside(target)
 
 
-def seal_target(target: Target, stop: Stop, note: Callable[[str], None]) -> None:
-    """Hold an output and `finish` it; one that is finished is left as it is.
+def _done(path: Path, known: Sequence[UnitRecord] | None) -> dict[int, UnitRecord]:
+    there = done_units(path)
+    if known is None:
+        return there
+    return {record.index: record for record in known if record.index in there}
 
-    Raises
-    ------
-    OutputLocked
-        If a run still works on it.
-    Fm2sError
-        As `finish`.
-    """
-    if standing(target).state == "finished":
-        tidy(target, note)
+
+def _refuse_strays(target: Target, records: Sequence[UnitRecord]) -> None:
+    """Refuse to seal over files that are no part of an output."""
+    kept = frozen_of(target.zarr)
+    if kept is None:
         return
-    with held(journal_folder(target.zarr), stop, note) as hold:
-        finish(target, hold)
+    known = {*kept.contents, *(file.key for record in records for file in record.files)}
+    strays = [key for key in stray_keys(target.zarr, known) if not is_in_hand(key)]
+    if strays:
+        more = f" and {len(strays) - 1} more" if len(strays) > 1 else ""
+        raise OutputError(
+            f"{target.path} holds files that are no part of it ({strays[0]}{more}): "
+            f"fm2s-stack verify {target.path} --repair removes them; then run this again"
+        )
 
 
 def _ranges(numbers: Sequence[int]) -> str:

@@ -16,6 +16,7 @@ from fm2s_stack.plan import Cut
 from fm2s_stack.store.attributes import clear_output, output_status, read_attributes
 from fm2s_stack.store.creation import is_half_made
 from fm2s_stack.store.exported import exported_attributes
+from fm2s_stack.store.frozen import frozen_of
 from fm2s_stack.store.journal import journal_folder, remove_journal
 from fm2s_stack.store.lock import WHOLE, locked
 
@@ -23,7 +24,7 @@ ON_BAD_FRAME = "fit.on_bad_frame"
 
 #: what may lie in a journal; an NFS keeps removed files that are open under names of its own
 _JOURNALED = re.compile(
-    r".*\.jsonl|(lock|failed|probe)-.*|creating\.json|stale-.*|fits|\..*\.partial.*|\.nfs.*"
+    r".*\.jsonl|(lock|failed|probe)-.*|creating\.json|frozen\.zip|stale-.*|fits|\..*\.partial.*|\.nfs.*"
     # what desktops leave in every folder
     r"|\.DS_Store|\._.*|\.directory|Thumbs\.db|desktop\.ini"
 )
@@ -67,11 +68,13 @@ def standing(target: Target) -> Standing:
     status = output_status(target.zarr)
     if status in ("absent", "empty"):
         return Standing("nothing")
-    if status == "foreign":
+    kept = None if status == "complete" else frozen_of(target.zarr)
+    if status == "foreign" and kept is None:
         if is_half_made(target.zarr, journal_folder(target.zarr)):
             return Standing("begun")
         raise _foreign(target.zarr, "an output")
-    told = read_attributes(target.zarr)
+    # What is being made may be damaged: then its copy tells what it is.
+    told = read_attributes(target.zarr) if kept is None else kept.told
     if status == "complete":
         return Standing("finished" if target.kind == "zarr" else "sealed", told)
     if target.zarr.is_symlink():  # its journal is beside the folder, not beside the link
@@ -172,6 +175,4 @@ def _is_journal(folder: Path) -> bool:
 
 
 def _foreign(path: Path, what: str) -> OutputExists:
-    return OutputExists(
-        f"{path} exists and is not {what} of fm2s-stack: give another name, or remove it yourself"
-    )
+    return OutputExists(f"{path} exists and is not {what} of fm2s-stack: give another name")

@@ -105,6 +105,23 @@ def seal(
     _change(Path(path), {**provenance, "status": "complete"}, windows)
 
 
+def document_with(path: str | Path, changes: Mapping[str, object]) -> dict[str, Any]:
+    """The root's document as `set_attributes` would write it; nothing is written.
+
+    Raises
+    ------
+    OutputError
+        If there is no output of this package at the path.
+    """
+    folder = Path(path)
+    document = read_document(folder)
+    attributes = attributes_of(document)
+    if not isinstance(attributes.get(KEY), dict):
+        raise OutputError(f"{folder} is an OME-Zarr or zarr that fm2s-stack did not write")
+    attributes[KEY].update({key: jsonable(value) for key, value in changes.items()})
+    return document
+
+
 def restore_document(path: str | Path, document: Mapping[str, Any]) -> None:
     """Put a whole document in the place of the root's, and of its copy.
 
@@ -252,11 +269,8 @@ def _change(
     changes: Mapping[str, object],
     windows: Sequence[tuple[float, float]] | None = None,
 ) -> None:
-    document = read_document(folder)
+    document = document_with(folder, changes)
     attributes = attributes_of(document)
-    if not isinstance(attributes.get(KEY), dict):
-        raise OutputError(f"{folder} is an OME-Zarr or zarr that fm2s-stack did not write")
-    attributes[KEY].update({key: jsonable(value) for key, value in changes.items()})
     if windows is not None:
         _set_windows(attributes, windows)
     attributes[KEY].pop("checksum", None)
