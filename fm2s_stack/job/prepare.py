@@ -122,7 +122,7 @@ def _begin(wanted: Wanted, place: Place, told: Progress, hold: Holding) -> tuple
 
 def _require_same_input(wanted: Wanted) -> None:
     """Refuse networks that may have been trained on two inputs, and forget them."""
-    if wanted.stack.identity.times.have_changed():
+    if wanted.borrowed is None and wanted.stack.identity.times.have_changed():
         clear_journal(wanted.folder)
         raise StackError(
             f"{wanted.stack.path} changed while networks were trained on it: run the command again "
