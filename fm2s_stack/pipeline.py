@@ -8,8 +8,8 @@ from dataclasses import replace
 from pathlib import Path
 
 from fm2s_stack.engine.choose import opened_place
+from fm2s_stack.engine.job import Job
 from fm2s_stack.engine.run import planes_of, run_units
-from fm2s_stack.engine.unit import Job
 from fm2s_stack.engine.unit_record import UnitRecord
 from fm2s_stack.engine.work import Place
 from fm2s_stack.errors import StoppedEarly

@@ -23,8 +23,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from fm2s_stack import open_stack
+from fm2s_stack.engine.compute import fit_plane
 from fm2s_stack.engine.devices import DevicePool, find_device
-from fm2s_stack.engine.unit import fit_plane
 from fm2s_stack.fm2s.denoiser import Denoiser
 from fm2s_stack.fm2s.intensity import measure_intensity
 from fm2s_stack.fm2s.network import COLLAPSED

@@ -20,8 +20,8 @@ import tifffile
 
 from fm2s_stack import open_stack
 from fm2s_stack.engine.devices import DevicePool
+from fm2s_stack.engine.job import Job
 from fm2s_stack.engine.local import Here
-from fm2s_stack.engine.unit import Job
 from fm2s_stack.errors import DeviceError
 from fm2s_stack.fm2s.presets import find_preset
 from fm2s_stack.job.holding import held

@@ -131,7 +131,8 @@ def test_what_check_raises_ends_a_run_within_seconds_and_the_rest_can_follow(
         assert not any(place.crew.client.run(tasks_at_work).values())
 
 
-def test_a_run_that_was_stopped_goes_on_to_the_same_bytes(place, work, expected):
+def test_a_run_that_was_stopped_goes_on_to_the_same_bytes(place, work, expected, monkeypatch):
+    monkeypatch.setattr("fm2s_stack.engine.pool.POLL", 0.002)  # before all units are done
     calls = itertools.count()
 
     def check() -> None:

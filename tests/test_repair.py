@@ -145,7 +145,7 @@ def test_a_folder_in_the_place_of_a_shard_is_replaced(place, fresh):
 
 def test_units_that_other_arithmetic_computes_are_sealed_anew(place, fresh, monkeypatch):
     """Of another kind of device: the bytes are others, and the output tells of those."""
-    import fm2s_stack.engine.unit as engine
+    import fm2s_stack.engine.compute as engine
 
     denoise = engine._denoise
 

@@ -15,10 +15,11 @@ from numpy.typing import NDArray
 from fm2s_stack.check.findings import Plane, SourceCheck
 from fm2s_stack.check.recorded import difference_to, open_source, recorded_wanted, select_recorded
 from fm2s_stack.check.sealed import Row
+from fm2s_stack.engine.compute import compute_unit
 from fm2s_stack.engine.devices import DevicePool, device_kind, find_device, usable_threads
+from fm2s_stack.engine.job import Job
 from fm2s_stack.engine.pool import run_in_threads
 from fm2s_stack.engine.run import name_unit
-from fm2s_stack.engine.unit import Job, compute_unit
 from fm2s_stack.engine.unit_record import UnitRecord
 from fm2s_stack.errors import OutputError, UsageError
 from fm2s_stack.fm2s.denoiser import Denoiser

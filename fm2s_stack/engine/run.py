@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from functools import partial
 
-from fm2s_stack.engine.unit import Job, run_unit
+from fm2s_stack.engine.job import Job
+from fm2s_stack.engine.unit import run_unit
 from fm2s_stack.engine.unit_record import UnitRecord, journaled_records
 from fm2s_stack.engine.work import Place, Work
 from fm2s_stack.plan import Unit

@@ -6,7 +6,7 @@ import time
 from collections.abc import Sequence
 from dataclasses import replace
 
-from fm2s_stack.engine.unit import Job, checkpoints_of
+from fm2s_stack.engine.job import Job, checkpoints_of
 from fm2s_stack.engine.work import Place
 from fm2s_stack.errors import OutputError, OutputExists, OutputIncomplete, StackError
 from fm2s_stack.fm2s.denoiser import Denoiser

@@ -10,10 +10,11 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 
+from fm2s_stack.engine.compute import source_checksum
 from fm2s_stack.engine.devices import usable_threads
+from fm2s_stack.engine.job import Job
 from fm2s_stack.engine.pool import run_in_threads
 from fm2s_stack.engine.run import name_unit, planes_of
-from fm2s_stack.engine.unit import Job, source_checksum
 from fm2s_stack.engine.unit_record import VOID, UnitRecord
 from fm2s_stack.errors import OutputExists, StackError
 from fm2s_stack.job.doubts import (
