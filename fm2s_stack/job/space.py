@@ -30,9 +30,13 @@ def require_space(wanted: Wanted, plan: Plan) -> None:
     free += _replaced_bytes(wanted)
     if free < needed:
         raise OutputError(
-            f"{wanted.target.path}: about {needed / 1e9:.3g} GB are needed and {free / 1e9:.3g} GB "
-            f"are free in {folder}: free space, or choose another place"
+            f"{wanted.target.path}: about {_size(needed)} are needed and {_size(free)} are "
+            f"free in {folder}: free space, or choose another place"
         )
+
+
+def _size(count: int) -> str:
+    return f"{count / 1e9:.2f} GB" if count >= 1e8 else f"{count / 1e6:.2f} MB"
 
 
 def expected_bytes(wanted: Wanted, plan: Plan) -> int:
