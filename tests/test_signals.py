@@ -11,6 +11,7 @@ import threading
 import time
 from contextlib import suppress
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -76,8 +77,9 @@ def send_in_fit(process: int, folder: Path, *numbers: int) -> float:
     time.sleep(1.0)
     for number in numbers:
         os.kill(process, number)
-        time.sleep(0.05)
-    return time.monotonic()
+        asked = time.monotonic()
+        time.sleep(0.5)  # two at the same moment are one wish
+    return asked
 
 
 def wait_for(happened, seconds: float = 60.0) -> None:
@@ -238,3 +240,14 @@ def test_a_run_whose_reader_is_gone_ends_well(server, undisturbed, tmp_path):
     os.close(writing)
     assert ended.returncode == 0
     assert content(folder).keys() == expected.content.keys()
+
+
+def test_a_stop_that_a_callback_swallows_is_not_told_as_an_error(monkeypatch):
+    stop, told = Stop(), []
+    monkeypatch.setattr(sys, "unraisablehook", told.append)
+    with stop_on_signals(stop):
+        for error in (StoppedEarly("stopped early: SIGTERM"), ValueError("another")):
+            sys.unraisablehook(SimpleNamespace(exc_value=error))
+    assert [type(met.exc_value) for met in told] == [ValueError]
+    sys.unraisablehook(SimpleNamespace(exc_value=StoppedEarly("later")))
+    assert len(told) == 2

@@ -7,7 +7,7 @@ import signal
 import sys
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from types import FrameType
 
@@ -43,12 +43,27 @@ def stop_on_signals(stop: Stop) -> Iterator[None]:
 
     numbers = [getattr(signal, name) for name in _NAMES if hasattr(signal, name)]
     before = {number: signal.signal(number, handle) for number in numbers}
+    unraisable = sys.unraisablehook
+    sys.unraisablehook = _without_stops(unraisable)
     try:
         yield
     finally:
         ended.set()
+        sys.unraisablehook = unraisable
         for number, handler in before.items():
             signal.signal(number, handler)
+
+
+def _without_stops(
+    hook: Callable[[sys.UnraisableHookArgs], None],
+) -> Callable[[sys.UnraisableHookArgs], None]:
+    """The hook, silent about stops: where a callback swallows one, the wish itself stays."""
+
+    def tell(met: sys.UnraisableHookArgs) -> None:
+        if not isinstance(met.exc_value, StoppedEarly):
+            hook(met)
+
+    return tell
 
 
 def _leave_in_time(stop: Stop, ended: threading.Event) -> None:

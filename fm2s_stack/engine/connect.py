@@ -164,7 +164,8 @@ def _gpu_options(gpus: list[str], number: int) -> dict[str, Any]:
 
 def _dashboard(client: Client) -> str:
     """Where the dashboard is, if the scheduler has one: it needs the package bokeh there."""
-    link = client.dashboard_link
+    services = client.scheduler_info(n_workers=0).get("services") or {}
+    link = client.dashboard_link if "dashboard" in services else None
     return f", dashboard {link}" if link else ""
 
 
