@@ -24,12 +24,14 @@ class MemoryModel:
         """Bytes of a unit in flight.
 
         Its output and the encoder's copies of it (compressed chunks and the shard joined of
-        them), the pyramid, two blocks of the input (one read, one cut from it) and one
-        plane in single and double precision.
+        them), the pyramid, and two blocks of the input (one read, one cut from it).
         """
-        plane = rows * columns
-        output = 3 * depth * plane * self.output_itemsize
-        return output + 2 * self.block_bytes + 28 * plane + WORKER
+        output = 3 * depth * rows * columns * self.output_itemsize
+        return output + 2 * self.block_bytes
+
+    def thread(self, rows: int, columns: int) -> int:
+        """Bytes that computing takes in each thread: a plane in single and double precision."""
+        return 28 * rows * columns + WORKER
 
     def process(self, working: int) -> int:
         """Bytes of the process with `working` bytes in use."""

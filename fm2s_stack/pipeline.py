@@ -250,7 +250,7 @@ def _run(
     if not left:
         return list(before.values())
     told.start(*_step(job, left, place))
-    records = run_units(job, left, plan.workers, place, told, check)
+    records = run_units(job, left, plan.workers, place, told, check, plan.threads)
     told.finish()
     return list({**before, **{record.index: record for record in records}}.values())
 

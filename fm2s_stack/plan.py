@@ -73,6 +73,7 @@ class Request:
     output_itemsize: int  #: bytes a pixel written
     block_bytes: int  #: largest block of the stack's Dask array
     workers: int = 1  #: units in flight at most
+    threads: int = 1  #: planes computed at a time at most, of all units in flight together
     memory: int | None = None  #: bytes the process may use; None: no bound
     pyramid: Pyramid = "yx"  #: axes halved from level to level
     sharded: bool = True  #: shards (zarr 3), or a file a chunk (zarr 2)
@@ -80,7 +81,7 @@ class Request:
     most_planes: int = SHARD_PLANES  #: planes of a unit at most
     whole_planes: bool = False  #: never cut a plane
     fit_bytes: int = 0  #: what training holds in memory before the units run
-    unit_fit_bytes: int = 0  #: what training inside a unit holds, where each plane is fitted
+    unit_fit_bytes: int = 0  #: what each thread's training holds, where each plane is fitted
     cut: Cut | None = None  #: how an output that is continued was cut; None: as found best
 
 
@@ -93,6 +94,7 @@ class Plan:
     units: tuple[Unit, ...]  #: in the order they are started
     levels: tuple[Level, ...]  #: full resolution first
     workers: int  #: units in flight at most
+    threads: int  #: planes computed at a time at most, of all units in flight together
     projected_bytes: int  #: peak resident memory that a run will stay under
     memory: int | None  #: bytes the run may use
     disk_bytes: int  #: of the output before compression, all levels
@@ -140,16 +142,21 @@ def make_plan(request: Request) -> Plan:
 def _plan(request: Request, cut: Cut, workers: int) -> Plan:
     levels = tuple(_levels(request, cut))
     units = tuple(_units(request, cut))
-    workers = min(workers, len(units))
     model = MemoryModel(request.input_itemsize, request.output_itemsize, request.block_bytes)
-    unit_bytes = model.unit(cut.depth, cut.rows, cut.columns) + request.unit_fit_bytes
+    # Fewer units in flight feed fewer threads.
+    threads = min(-(-request.threads * workers // request.workers), request.threads)
+    unit_bytes = model.unit(cut.depth, cut.rows, cut.columns)
+    workers = min(workers, len(units))
+    thread_bytes = model.thread(cut.rows, cut.columns) + request.unit_fit_bytes
+    working = max(workers * unit_bytes + threads * thread_bytes, request.fit_bytes)
     return Plan(
         along=request.along,
         cut=cut,
         units=units,
         levels=levels,
         workers=workers,
-        projected_bytes=model.process(max(workers * unit_bytes, request.fit_bytes)),
+        threads=threads,
+        projected_bytes=model.process(working),
         memory=request.memory,
         disk_bytes=sum(math.prod(level.shape) for level in levels) * request.output_itemsize,
     )

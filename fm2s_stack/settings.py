@@ -12,6 +12,7 @@ Pyramid = Literal["yx", "zyx", "none"]
 OmeZarrVersion = Literal["0.4", "0.5"]
 NanPolicy = Literal["refuse", "keep"]
 BadFramePolicy = Literal["fail", "previous", "interpolate"]
+Precision = Literal["float32", "tf32", "bf16"]
 
 #: Raised when the same input and settings give other pixels; `tests/test_golden.py` notices.
 PIXEL_VERSION = 1

@@ -23,8 +23,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from fm2s_stack import open_stack
-from fm2s_stack.engine.compute import fit_plane
-from fm2s_stack.engine.devices import DevicePool, find_device
+from fm2s_stack.engine.device_pool import DevicePool
+from fm2s_stack.engine.devices import find_devices
+from fm2s_stack.engine.task import fit_plane
 from fm2s_stack.fm2s.denoiser import Denoiser
 from fm2s_stack.fm2s.intensity import measure_intensity
 from fm2s_stack.fm2s.network import COLLAPSED
@@ -72,7 +73,7 @@ def main() -> None:
     """Measure every pair and print a table."""
     given = _arguments()
     settings = {"crop": None if given.published else given.crop, "draws": given.steps}
-    devices = DevicePool(find_device(given.device))
+    devices = DevicePool(find_devices(given.device))
     rows = []
     print(f"{'image':<28}{'preset':<14}{'noisy PSNR/SI/SSIM':>24}{'PSNR':>9}{'spread':>8}"
           f"{'SI-PSNR':>9}{'SSIM':>8}{'fit s':>8}{'apply s':>9}")  # fmt: skip

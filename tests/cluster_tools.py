@@ -19,7 +19,7 @@ import numpy as np
 import tifffile
 
 from fm2s_stack import open_stack
-from fm2s_stack.engine.devices import DevicePool
+from fm2s_stack.engine.device_pool import DevicePool
 from fm2s_stack.engine.job import Job
 from fm2s_stack.engine.local import Here
 from fm2s_stack.errors import DeviceError

@@ -18,7 +18,7 @@ import tifffile
 import torch
 
 from fm2s_stack import open_stack
-from fm2s_stack.engine.devices import DevicePool
+from fm2s_stack.engine.device_pool import DevicePool
 from fm2s_stack.engine.local import Here
 from fm2s_stack.errors import StoppedEarly
 from fm2s_stack.fm2s import checkpoint as policy

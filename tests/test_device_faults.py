@@ -11,7 +11,7 @@ import torch
 from test_denoiser import make, movie
 
 from fm2s_stack.engine import faults
-from fm2s_stack.engine.devices import DevicePool
+from fm2s_stack.engine.device_pool import DevicePool
 from fm2s_stack.engine.faults import compute_on
 from fm2s_stack.errors import DeviceError, NonFinitePixels, StoppedEarly
 from fm2s_stack.fm2s import denoiser as denoising

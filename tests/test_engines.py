@@ -31,7 +31,7 @@ from PIL import Image
 from fm2s_stack import open_stack
 from fm2s_stack.engine.choose import opened_place
 from fm2s_stack.engine.cluster import Cluster
-from fm2s_stack.engine.devices import DevicePool
+from fm2s_stack.engine.device_pool import DevicePool
 from fm2s_stack.engine.local import Here
 from fm2s_stack.engine.run import name_unit, run_units
 from fm2s_stack.engine.shipping import pack

@@ -16,7 +16,8 @@ from fm2s_stack.check.findings import Plane, SourceCheck
 from fm2s_stack.check.recorded import difference_to, open_source, recorded_wanted, select_recorded
 from fm2s_stack.check.sealed import Row
 from fm2s_stack.engine.compute import compute_unit
-from fm2s_stack.engine.devices import DevicePool, device_kind, find_device, usable_threads
+from fm2s_stack.engine.device_pool import DevicePool
+from fm2s_stack.engine.devices import find_devices, usable_threads
 from fm2s_stack.engine.job import Job
 from fm2s_stack.engine.pool import run_in_threads
 from fm2s_stack.engine.run import name_unit
@@ -174,7 +175,7 @@ class _Again:
         self, places: Sequence[tuple[int, int]], progress: Progress, check: Callable[[], None]
     ) -> list[Plane]:
         run = self.wanted.run
-        devices = DevicePool(find_device(run.device), usable_threads(run.threads))
+        devices = DevicePool(find_devices(run.device), usable_threads(run.threads))
         channels = range(self.wanted.image.shape[1])
         tasks = [(t, c, z) for t, z in places for c in channels]
         stoppable = Stoppable(progress)
@@ -188,7 +189,7 @@ class _Again:
         return found
 
     def _plane(self, t: int, c: int, z: int, devices: DevicePool, progress: Progress) -> Plane:
-        now = device_kind(devices.device)
+        now = devices.kind
         own = [row for row in self.rows if _holds(row, t, c, z)]
         differences = [self._difference(row, t, c, z, devices, progress) for row in own]
         made = sorted({str(row["device"]) for row in own})

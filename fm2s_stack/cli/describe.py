@@ -19,6 +19,7 @@ def describe_plan(plan: Plan) -> dict[str, Any]:
         "units": len(plan.units),
         "unit_shape": list(plan.units[0].shape),
         "in_flight": plan.workers,
+        "threads": plan.threads,
         "levels": [
             {"shape": list(level.shape), "shard": level.shard, "chunk": list(level.chunk)}
             for level in plan.levels

@@ -6,7 +6,8 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from fm2s_stack.engine.devices import DevicePool, find_device, usable_threads
+from fm2s_stack.engine.device_pool import DevicePool
+from fm2s_stack.engine.devices import find_devices, usable_threads
 from fm2s_stack.engine.local import Here
 from fm2s_stack.engine.work import Place
 from fm2s_stack.errors import UsageError
@@ -48,7 +49,7 @@ def opened_place(
         If there is no such device.
     """
     if run.scheduler is None and run.workers is None:
-        yield Here(DevicePool(find_device(run.device), usable_threads(run.threads)))
+        yield Here(DevicePool(find_devices(run.device), usable_threads(run.threads)))
         return
     _refuse_contradictions(run)
     from fm2s_stack.engine.connect import opened_cluster

@@ -53,5 +53,5 @@ class Cluster:
     ) -> list[Result]:
         """Do every task, as `Place` and `Dispatch` say."""
         name = f"fm2s-{uuid.uuid4().hex[:12]}"
-        errand = Errand(name, work.do, self.device, self.slots, work.most, versions())
+        errand = Errand(name, work.do, self.device, self.slots, work.threads, work.most, versions())
         return Dispatch(self.crew, (name, pack(errand)), work, tasks, progress).run(check)

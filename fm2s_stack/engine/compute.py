@@ -5,23 +5,18 @@ from __future__ import annotations
 import zlib
 from collections.abc import Iterator
 from dataclasses import dataclass
-from functools import partial
 from itertools import pairwise
 
 import numpy as np
 from numpy.typing import NDArray
 
-from fm2s_stack.engine.devices import DevicePool
-from fm2s_stack.engine.faults import compute_on
-from fm2s_stack.engine.job import Job, checkpoints_of
-from fm2s_stack.fm2s.checkpoint import Checkpoint
-from fm2s_stack.fm2s.denoiser import Denoised, Denoiser
-from fm2s_stack.fm2s.fit import Fitted, fit_network
-from fm2s_stack.fm2s.padding import fill_invalid, valid_pixels
-from fm2s_stack.fm2s.seeds import stream_seed
+from fm2s_stack.engine.device_pool import DevicePool
+from fm2s_stack.engine.job import Job
+from fm2s_stack.engine.task import Task
+from fm2s_stack.fm2s.fit import Fitted
+from fm2s_stack.fm2s.tiles import Core
 from fm2s_stack.plan import Unit
-from fm2s_stack.progress import Progress, Pulse, unheard
-from fm2s_stack.settings import FitSettings
+from fm2s_stack.progress import Progress
 from fm2s_stack.stack.bad_frames import BadFrame, read_box
 from fm2s_stack.stack.finite import require_finite
 from fm2s_stack.stack.reading import Box
@@ -39,7 +34,7 @@ class Computed:
 
 
 def compute_unit(job: Job, unit: Unit, devices: DevicePool, progress: Progress) -> Computed:
-    """Read a unit's planes and denoise them on a leased device; nothing is written.
+    """Read a unit's planes and denoise them on leased devices; nothing is written.
 
     Raises
     ------
@@ -53,14 +48,12 @@ def compute_unit(job: Job, unit: Unit, devices: DevicePool, progress: Progress) 
         planes, core, made_up = _read(job, run)
         bad += made_up
         crc32 = zlib.crc32(np.ascontiguousarray(planes).data, crc32)
-        if job.fit.mode == "frame":
-            result, networks = _fit_and_denoise(job, run, planes, devices, progress)
-            fitted += networks
-        else:
-            result = _denoise(job, run, planes, core, devices, progress)
-            progress.advance(len(planes))
-        output[_inside(unit, run)] = result.planes.reshape(run.shape)
-        clipped += result.clipped
+        part = output[_inside(unit, run)]  # whole along the other axes: a view after reshaping
+        task = Task(job, run, planes, core, part.reshape(len(planes), *part.shape[3:]))
+        result = task.fit_and_denoise if job.fit.mode == "frame" else task.denoise
+        count, networks = result(devices, progress)
+        clipped += count
+        fitted += networks
     return Computed(output, clipped, tuple(fitted), tuple(bad), crc32)
 
 
@@ -89,9 +82,7 @@ def block_runs(job: Job, unit: Unit) -> Iterator[Unit]:
         yield Unit(unit.index, t, unit.c, z, unit.y, unit.x)
 
 
-def _read(
-    job: Job, run: Unit
-) -> tuple[NDArray[np.generic], tuple[tuple[int, int], ...], tuple[BadFrame, ...]]:
+def _read(job: Job, run: Unit) -> tuple[NDArray[np.generic], Core, tuple[BadFrame, ...]]:
     """Planes (n, y, x) with the halo; the run's own rows and columns in them; made-up ones."""
     halo = job.denoisers[run.c].halo
     *_, rows, columns = job.stack.array.shape
@@ -103,90 +94,6 @@ def _read(
         require_finite(job.stack, planes, run.t[0], run.c, run.z[0])
     core = ((run.y[0] - y[0], run.y[1] - y[0]), (run.x[0] - x[0], run.x[1] - x[0]))
     return planes.reshape(-1, *planes.shape[3:]), core, bad
-
-
-def _positions(job: Job, run: Unit) -> NDArray[np.float64]:
-    """Source index along the stack axis of each plane of a run."""
-    start, origin = (run.t, job.stack.t_start) if job.along == "t" else (run.z, job.stack.z_start)
-    along = np.arange(*start, dtype=np.float64) + origin
-    across = run.shape[2] if job.along == "t" else run.shape[0]
-    return np.repeat(along, across) if job.along == "t" else np.tile(along, across)
-
-
-def _denoise(
-    job: Job,
-    run: Unit,
-    planes: NDArray[np.generic],
-    core: tuple,
-    devices: DevicePool,
-    progress: Progress,
-) -> Denoised:
-    positions, pulse = _positions(job, run), partial(progress.advance, 0)
-    return compute_on(
-        devices,
-        lambda device: job.denoisers[run.c].denoise(
-            planes, positions, core=core, dtype=job.layout.image.dtype, device=device, pulse=pulse
-        ),
-        pulse,
-    )
-
-
-def _fit_and_denoise(
-    job: Job, run: Unit, planes: NDArray[np.generic], devices: DevicePool, progress: Progress
-) -> tuple[Denoised, list[Fitted]]:
-    """Train a network on each plane and use it there: the published protocol."""
-    results, networks = [], []
-    places = [(t, z) for t in range(*run.t) for z in range(*run.z)]
-    for plane, (t, z) in zip(planes, places, strict=True):
-        result, fitted = _fit_and_denoise_plane(job, run.c, plane, (t, z), devices, progress)
-        results.append(result)
-        networks.append(fitted)
-        progress.advance(1)
-    stacked = np.concatenate([result.planes for result in results])
-    return Denoised(stacked, sum(result.clipped for result in results)), networks
-
-
-def _fit_and_denoise_plane(
-    job: Job,
-    c: int,
-    plane: NDArray[np.generic],
-    place: tuple[int, int],
-    devices: DevicePool,
-    progress: Progress,
-) -> tuple[Denoised, Fitted]:
-    channel, pulse = job.denoisers[c], partial(progress.advance, 0)
-    source = (channel.channel, job.stack.t_start + place[0], job.stack.z_start + place[1])
-    checkpoint = checkpoints_of(job.journal).of(*source)
-
-    def compute(device: str) -> tuple[Denoised, Fitted]:
-        seed = stream_seed(job.fit.seed, *source)
-        fitted = fit_plane(plane, channel, job.fit, seed, device, pulse, checkpoint)
-        network, dtype = channel.with_network(fitted.weights), job.layout.image.dtype
-        return network.denoise(
-            plane[None], np.zeros(1), dtype=dtype, device=device, pulse=pulse
-        ), fitted
-
-    return compute_on(devices, compute, pulse)
-
-
-def fit_plane(
-    plane: NDArray[np.generic],
-    channel: Denoiser,
-    fit: FitSettings,
-    seed: int,
-    device: str,
-    pulse: Pulse = unheard,
-    checkpoint: Checkpoint | None = None,
-) -> Fitted:
-    """Train a network on one plane, with the channel's intensity map."""
-    unit, valid = channel.intensity.to_unit(plane), None
-    if fit.nan == "keep":
-        valid = valid_pixels(plane, pulse)
-        unit = fill_invalid(np.where(valid, unit, 0).astype(np.float32), valid)
-        valid = valid[None]
-    return fit_network(
-        unit[None], fit, seed, valid=valid, device=device, pulse=pulse, checkpoint=checkpoint
-    )
 
 
 def _inside(unit: Unit, run: Unit) -> tuple[slice, ...]:

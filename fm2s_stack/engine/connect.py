@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 from fm2s_stack.engine.cluster import Cluster
 from fm2s_stack.engine.crew import GPU, Crew
-from fm2s_stack.engine.devices import find_device
+from fm2s_stack.engine.devices import find_devices
 from fm2s_stack.engine.inspection import await_workers, choose_device, free_memory, inspect
 from fm2s_stack.errors import ClusterError, UsageError
 from fm2s_stack.memory import memory_of_worker
@@ -141,7 +141,7 @@ def _gpus(workers: int, device: str) -> list[str]:
     UsageError
         If there are fewer GPUs than workers.
     """
-    if find_device(device) == "cpu":
+    if find_devices(device) == ("cpu",):
         return []
     import torch
 

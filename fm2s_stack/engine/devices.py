@@ -1,14 +1,18 @@
-"""Devices, and the leases that keep one unit at a time computing on each."""
+"""The devices of this machine, and the threads that we were given."""
 
 from __future__ import annotations
 
 import os
-import queue
-import threading
-from collections.abc import Iterator
-from contextlib import ExitStack, contextmanager
+import re
+from pathlib import Path
 
 from fm2s_stack.errors import DeviceError, UsageError
+
+_GPUS = re.compile(r"cuda(:\d+)?(,(cuda:)?\d+)*")
+
+#: What the drivers of GPUs make on Linux (NVIDIA's, that of WSL, AMD's): without any of them
+#: there is no GPU, and torch, which takes seconds to load, need not be asked.
+_DRIVERS = ("/dev/nvidiactl", "/proc/driver/nvidia/version", "/dev/dxg", "/dev/kfd")
 
 
 def usable_threads(wanted: int | None = None) -> int:
@@ -31,13 +35,14 @@ def usable_threads(wanted: int | None = None) -> int:
     return min(bound or 1, int(given)) if given.isdecimal() and int(given) else bound or 1
 
 
-def find_device(name: str) -> str:
-    """The device that a name stands for: ``cpu`` or ``cuda:N``.
+def find_devices(name: str) -> tuple[str, ...]:
+    """The devices that a name stands for: ``("cpu",)``, or one or several ``cuda:N``.
 
     Parameters
     ----------
     name
-        ``auto`` (a GPU where there is one), ``cpu``, ``cuda`` or ``cuda:N``.
+        ``auto`` (every GPU that is visible, else the CPU), ``cpu``, ``cuda`` (every GPU),
+        ``cuda:N``, or several as in ``cuda:0,1``.
 
     Raises
     ------
@@ -46,19 +51,26 @@ def find_device(name: str) -> str:
     UsageError
         If the name is none of those.
     """
-    import torch
-
-    count = torch.cuda.device_count() if torch.cuda.is_available() else 0
-    if name == "auto":
-        return "cuda:0" if count else "cpu"
-    if name == "cpu":
-        return name
-    kind, _, number = name.partition(":")
-    if kind != "cuda" or not (number or "0").isdecimal():
-        raise UsageError(f"--device {name}: expected auto, cpu, cuda or cuda:N")
-    if int(number or 0) >= count:
-        raise DeviceError(f"--device {name}: this machine has {count} CUDA device(s); use cpu")
-    return f"cuda:{int(number or 0)}"
+    if name == "cpu" or (name == "auto" and not _may_have_gpus()):
+        return ("cpu",)
+    if name != "auto" and not _GPUS.fullmatch(name):
+        raise UsageError(f"--device {name}: expected auto, cpu, cuda, cuda:N or cuda:N,M")
+    count = _gpu_count()
+    if name == "auto" and not count:
+        return ("cpu",)
+    if name in ("auto", "cuda"):
+        wanted = list(range(max(count, 1)))
+    else:
+        wanted = [int(number) for number in re.findall(r"\d+", name)]
+    missing = [number for number in wanted if number >= count]
+    if missing:
+        there = f"{count} CUDA device{'s' * (count != 1)}" if count else "no CUDA device"
+        use = "cpu" if not count else "cuda:0" if count == 1 else f"cuda:0 to cuda:{count - 1}"
+        raise DeviceError(
+            f"--device {name}: there is no cuda:{missing[0]}, this machine has {there} that torch "
+            f"sees; use {use}"
+        )
+    return tuple(f"cuda:{number}" for number in dict.fromkeys(wanted))
 
 
 def device_kind(device: str) -> str:
@@ -66,57 +78,11 @@ def device_kind(device: str) -> str:
     return device.partition(":")[0]
 
 
-class DevicePool:
-    """Slots to compute in. On the CPU a slot is a thread; a GPU is one slot.
-
-    Parameters
-    ----------
-    device
-        As `find_device` returned it.
-    threads
-        Slots on the CPU.
-    """
-
-    def __init__(self, device: str, threads: int = 1) -> None:
-        self.device = device
-        self.slots = threads if device == "cpu" else 1
-        self._emptying = threading.Lock()
-        self._free: queue.SimpleQueue[str] = queue.SimpleQueue()
-        for _ in range(self.slots):
-            self._free.put(device)
-
-    @contextmanager
-    def lease(self) -> Iterator[str]:
-        """Hold a device for the block; waits for a free one."""
-        device = self._free.get()
-        try:
-            with _deterministic():
-                yield device
-        finally:
-            self._free.put(device)
-
-    @contextmanager
-    def lease_alone(self) -> Iterator[str]:
-        """Hold every slot for the block; waits until nobody else computes in this process.
-
-        Whoever holds a slot must give it back before asking for all of them.
-        """
-        with ExitStack() as held:
-            held.enter_context(self._emptying)  # two that take slots in turn would wait for ever
-            for _ in range(self.slots):
-                held.enter_context(self.lease())
-            yield self.device
+def _may_have_gpus() -> bool:
+    return os.name == "nt" or any(Path(driver).exists() for driver in _DRIVERS)
 
 
-@contextmanager
-def _deterministic() -> Iterator[None]:
-    """One torch thread in this thread, and only algorithms that repeat to the bit on a GPU."""
+def _gpu_count() -> int:
     import torch
 
-    from fm2s_stack.fm2s.fit import one_thread
-
-    flags = torch.backends.cudnn.flags(
-        enabled=True, benchmark=False, deterministic=True, allow_tf32=False
-    )
-    with one_thread(), flags:
-        yield
+    return torch.cuda.device_count() if torch.cuda.is_available() else 0

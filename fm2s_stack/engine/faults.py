@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-import gc
 import re
 import time
 from collections.abc import Callable
-from contextlib import suppress
-from typing import TypeVar
+from dataclasses import dataclass
+from typing import Generic, TypeVar
 
-from fm2s_stack.engine.devices import DevicePool
+from fm2s_stack.engine.device_pool import DevicePool
 from fm2s_stack.errors import DeviceError, Fm2sError
+from fm2s_stack.fm2s.conveyor import give_back_memory, is_lack_of_memory
 from fm2s_stack.progress import Pulse, unheard
 
 T = TypeVar("T")
@@ -20,20 +20,29 @@ T = TypeVar("T")
 WAITS = (0.0, 2.0, 10.0)
 PULSE_SECONDS = 0.2
 
-# Libraries below torch tell of a lack of memory in their own words, as plain RuntimeErrors:
-# https://github.com/pytorch/pytorch/issues/20123
-_NO_MEMORY = re.compile(r"CUDA error: out of memory|CUDA out of memory|STATUS_ALLOC_FAILED")
 _BROKEN = re.compile(
     r"(CUDA|cuDNN|cuFFT|HIP)( driver)? error|CU(DNN|BLAS)_STATUS|CUFFT_|NVML_"
     r"|cudaGetDeviceCount|No CUDA GPUs|NVIDIA driver"
 )
 
 
-def compute_on(devices: DevicePool, compute: Callable[[str], T], pulse: Pulse = unheard) -> T:
-    """Call a function with a leased device, and again where the device has no memory left.
+def unnoted(text: str) -> None:
+    """Nobody is told."""
+
+
+def compute_on(
+    devices: DevicePool,
+    compute: Callable[[str], T],
+    pulse: Pulse = unheard,
+    *,
+    tf32: bool = False,
+    note: Callable[[str], None] = unnoted,
+) -> T:
+    """Call a function with a leased device, again where the device has no memory left.
 
     A further try has the device to itself in this process, after torch gave back what it
-    keeps. The work is the same, in the same parts: others would give other pixels.
+    keeps. The work is the same, in the same parts: others would give other pixels. Where
+    several devices are leased, the work of one that fails goes to another one.
 
     Parameters
     ----------
@@ -44,6 +53,10 @@ def compute_on(devices: DevicePool, compute: Callable[[str], T], pulse: Pulse = 
         must stand a repetition.
     pulse
         Called while waiting for memory; what it raises ends the wait.
+    tf32
+        Whether products may be rounded to TF32.
+    note
+        Told of a device that is left out.
 
     Returns
     -------
@@ -53,29 +66,50 @@ def compute_on(devices: DevicePool, compute: Callable[[str], T], pulse: Pulse = 
     Raises
     ------
     DeviceError
-        If the memory never suffices, or the device fails in another way. Every other error
-        of `compute` passes as it is.
+        If the memory of the last device never suffices, or it fails in another way. Every
+        other error of `compute` passes as it is.
     """
-    try:
-        with devices.lease() as device:
-            return compute(device)
-    except RuntimeError as error:
-        lacking = _lack_of_memory(error, devices.device)
-    for seconds in WAITS:
-        # Only here, where the error is gone with the tensors that its traceback held, can
-        # their memory be had: https://github.com/pytorch/pytorch/issues/18853
-        _give_back_memory()
-        _wait(seconds, pulse)
+    while True:
+        attempt = _Attempt(devices, compute, pulse, tf32)
         try:
-            with devices.lease_alone() as device:
-                return compute(device)
+            return attempt.run()
+        except DeviceError as error:
+            if not attempt.device or not devices.drop(attempt.device):
+                raise
+            note(f"{error}. It goes on on {', '.join(devices.devices)}")
+
+
+@dataclass(eq=False)
+class _Attempt(Generic[T]):
+    """The work on one device, with patience where its memory lacks."""
+
+    devices: DevicePool
+    compute: Callable[[str], T]
+    pulse: Pulse
+    tf32: bool
+    device: str = ""  #: that was leased
+
+    def run(self) -> T:
+        try:
+            with self.devices.lease(tf32=self.tf32) as self.device:
+                return self.compute(self.device)
         except RuntimeError as error:
-            lacking = _lack_of_memory(error, devices.device)
-    raise DeviceError(
-        f"{devices.device} has too little free memory, tried {len(WAITS) + 1} times ({lacking}); "
-        "end other programs on it or give another --device, and run the same command again: it "
-        "continues. Crops (--fit-crop 64) need far less than whole planes"
-    )
+            lacking = _lack_of_memory(error, self.device)
+        for seconds in WAITS:
+            # Only here, where the error is gone with the tensors that its traceback held, can
+            # their memory be had: https://github.com/pytorch/pytorch/issues/18853
+            give_back_memory()
+            _wait(seconds, self.pulse)
+            try:
+                with self.devices.lease_alone(self.device, tf32=self.tf32):
+                    return self.compute(self.device)
+            except RuntimeError as error:
+                lacking = _lack_of_memory(error, self.device)
+        raise DeviceError(
+            f"{self.device} has too little free memory, tried {len(WAITS) + 1} times ({lacking}); "
+            "end other programs on it or give another --device, and run the same command again: "
+            "it continues. Crops (--fit-crop 64) need far less than whole planes"
+        )
 
 
 def _lack_of_memory(error: RuntimeError, device: str) -> str:
@@ -93,7 +127,7 @@ def _lack_of_memory(error: RuntimeError, device: str) -> str:
     text = str(error)
     if isinstance(error, Fm2sError):
         raise error
-    if isinstance(error, torch.cuda.OutOfMemoryError) or _NO_MEMORY.search(text):
+    if is_lack_of_memory(error):
         return _beginning(text)
     # torch.AcceleratorError came after the oldest torch that we run with.
     if isinstance(error, getattr(torch, "AcceleratorError", ())) or _BROKEN.search(text):
@@ -107,14 +141,6 @@ def _lack_of_memory(error: RuntimeError, device: str) -> str:
 def _beginning(text: str) -> str:
     """The first three sentences of an error's first line: what, how much, and of how much."""
     return ". ".join(text.strip().split("\n")[0].split(". ")[:3]).rstrip(". ")
-
-
-def _give_back_memory() -> None:
-    import torch
-
-    gc.collect()
-    with suppress(RuntimeError):  # the next try tells better what is wrong
-        torch.cuda.empty_cache()
 
 
 def _wait(seconds: float, pulse: Pulse) -> None:

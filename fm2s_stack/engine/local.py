@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
-from fm2s_stack.engine.devices import DevicePool
+from fm2s_stack.engine.device_pool import DevicePool
 from fm2s_stack.engine.pool import run_in_threads
 from fm2s_stack.engine.work import Result, Task, Work
 from fm2s_stack.progress import Progress, Stoppable
@@ -21,17 +21,17 @@ class Here:
 
     @property
     def device(self) -> str:
-        """``cpu`` or ``cuda:N``."""
-        return self.devices.device
+        """``cpu``, or the GPUs as in ``cuda:0,cuda:1``."""
+        return ",".join(self.devices.devices)
 
     @property
     def where(self) -> str:
         """The device's name."""
-        return self.devices.device
+        return ", ".join(self.devices.devices)
 
     def settle(self, run: RunSettings) -> RunSettings:
-        """The settings as they are."""
-        return run
+        """The settings with the devices that there are."""
+        return replace(run, device=self.device)
 
     def each(
         self,
@@ -42,6 +42,7 @@ class Here:
     ) -> list[Result]:
         """Do every task, as `Place` says; those not begun are left when one fails."""
         told = Stoppable(progress)
+        self.devices.bound(work.threads)
 
         def do(task: Task) -> Result:
             return work.do(task, self.devices, told)

@@ -21,6 +21,7 @@ def run_units(
     place: Place,
     progress: Progress,
     check: Callable[[], None],
+    threads: int | None = None,
 ) -> list[UnitRecord]:
     """Run units of a job; parameters and errors as `Place.each`.
 
@@ -28,6 +29,8 @@ def run_units(
     ----------
     most
         Units in flight at a time in one process.
+    threads
+        That compute at a time in one process on the CPU, at most; None: all that were given.
 
     Returns
     -------
@@ -35,7 +38,7 @@ def run_units(
         One a unit, in the order given.
     """
     known = partial(journaled_unit, job)
-    work = Work(partial(run_unit, job), planes_of, partial(name_unit, job), most, known)
+    work = Work(partial(run_unit, job), planes_of, partial(name_unit, job), most, threads, known)
     return place.each(work, units, progress, check)
 
 

@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from fm2s_stack.engine.compute import compute_unit
-from fm2s_stack.engine.devices import DevicePool, device_kind
+from fm2s_stack.engine.device_pool import DevicePool
 from fm2s_stack.engine.job import Job, checkpoints_of
 from fm2s_stack.engine.unit_record import UnitRecord
 from fm2s_stack.fm2s.fit import Fitted
@@ -49,7 +49,7 @@ def run_unit(job: Job, unit: Unit, devices: DevicePool, progress: Progress) -> U
     files = flush_files(job.layout.path, keys)
     record = UnitRecord(
         index=unit.index, t=unit.t, c=unit.c, z=unit.z, y=unit.y, x=unit.x,
-        device=device_kind(devices.device),
+        device=devices.kind,
         seconds=round(time.perf_counter() - started, 3),
         clipped=made.clipped,
         display=_display(made.planes),

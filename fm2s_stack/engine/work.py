@@ -6,7 +6,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Generic, Protocol, TypeVar
 
-from fm2s_stack.engine.devices import DevicePool
+from fm2s_stack.engine.device_pool import DevicePool
 from fm2s_stack.progress import Progress
 from fm2s_stack.settings import RunSettings
 
@@ -22,6 +22,8 @@ class Work(Generic[Task, Result]):
     amount: Callable[[Task], int]  #: things of the running step that a task is
     name: Callable[[Task], str]  #: a task in words, for errors
     most: int | None = None  #: tasks at a time in one process; None: as many as compute
+    threads: int | None = None  #: that compute at a time in one process on the CPU, at most;
+    #: None: all that were given
     known: Callable[[Task], Result | None] | None = None  #: the result of a task that was done
     #: although its worker died before it told so; None: that leaves no trace
 
@@ -31,7 +33,7 @@ class Place(Protocol):
 
     @property
     def device(self) -> str:
-        """``cpu``, ``cuda`` or ``cuda:N``."""
+        """``cpu``, ``cuda``, or the GPUs as in ``cuda:0,cuda:1``."""
 
     @property
     def where(self) -> str:

@@ -16,7 +16,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from fm2s_stack import __version__
-from fm2s_stack.engine.devices import DevicePool, find_device
+from fm2s_stack.engine.device_pool import DevicePool
+from fm2s_stack.engine.devices import find_devices
 from fm2s_stack.errors import ClusterError, Fm2sError, StackError, StoppedEarly
 from fm2s_stack.memory import allowed_memory
 from fm2s_stack.progress import Progress, Silent
@@ -42,6 +43,7 @@ class Errand:
     do: Callable[[Any, DevicePool, Progress], Any]  #: does a task
     device: str  #: ``cpu`` or ``cuda``
     slots: int | None  #: that compute at a time in a process; None: the worker's threads
+    threads: int | None  #: of them that the plan has room for; None: all
     most: int | None  #: tasks at a time in a process; None: as many as compute
     versions: Mapping[str, str]  #: from `versions`, of whoever sends it
 
@@ -99,6 +101,7 @@ def perform(errand: Errand, task: object) -> Outcome:
     try:
         _require_same(errand.versions)
         pool = _pool(errand.device, errand.slots or worker.state.nthreads)
+        pool.bound(errand.threads)
         with _admitted(errand, pool, leash):
             return Outcome(worker.address, result=errand.do(task, pool, leash))
     except Fm2sError as error:
@@ -190,7 +193,7 @@ def _pool(device: str, slots: int) -> DevicePool:
 
 @lru_cache(maxsize=8)
 def _made_pool(device: str, slots: int) -> DevicePool:
-    return DevicePool(find_device(device), slots)
+    return DevicePool(find_devices(device)[:1], slots)  # the others are other workers'
 
 
 def _require_same(wanted: Mapping[str, str]) -> None:

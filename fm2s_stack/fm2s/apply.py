@@ -1,27 +1,26 @@
-"""Running a collapsed network over planes, tile by tile."""
+"""Running a collapsed network over a plane on the CPU, tile by tile."""
 
 from __future__ import annotations
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
+from torch import Tensor
 
-from fm2s_stack.fm2s import network
+from fm2s_stack.fm2s.inference import GROUP, HALO, Blank, Inference, prepared
+from fm2s_stack.fm2s.tiles import TILE, Core, Side, Tile, tiles_of
 from fm2s_stack.progress import Pulse, unheard
+from fm2s_stack.settings import Precision
 
-Core = tuple[tuple[int, int], tuple[int, int]]  #: (first, one past last) row, and column
-
-#: The network runs on a fixed grid of tiles of this side, pixels, counted from the corner of
-#: the plane. The libraries round differently for tiles of other sizes (one pixel in ten
-#: thousand by a grey level), so every cut of a plane must lie on this grid.
-TILE = 256
+__all__ = ["TILE", "Core", "apply_network"]
 
 
 def apply_network(
     weights: NDArray[np.float32],
     unit: NDArray[np.float32],
     core: Core,
-    device: str = "cpu",
+    *,
+    precision: Precision = "float32",
     pulse: Pulse = unheard,
 ) -> NDArray[np.float32]:
     """Run a collapsed network over the core of a plane, tile by tile.
@@ -34,10 +33,10 @@ def apply_network(
         Shape (y, x), on the unit scale, with the halo around the core.
     core
         Rows and columns that are wanted; their starts are multiples of 256 in the plane.
-    device
-        ``cpu`` or ``cuda:N``.
+    precision
+        ``bf16`` for bfloat16; the others are float32 on the CPU.
     pulse
-        Called before each row of tiles.
+        Called before each tile.
 
     Returns
     -------
@@ -46,26 +45,41 @@ def apply_network(
     """
     (y0, y1), (x0, x1) = core
     result = np.empty((y1 - y0, x1 - x0), np.float32)
-    parameters = torch.from_numpy(weights).to(device)
+    network = prepared(weights, "cpu", precision)
     with torch.inference_mode():
-        # Channels last is 2.5 times faster here, and the layout fixes the arithmetic.
-        plane = torch.from_numpy(unit).to(device)[None, None]
-        for top in range(y0, y1, TILE):
+        plane = torch.from_numpy(unit)
+        for tile in tiles_of(core):
             pulse()
-            for left in range(x0, x1, TILE):
-                rows = (top, min(top + TILE, y1))
-                columns = (left, min(left + TILE, x1))
-                part = _tile(parameters, plane, rows, columns)
-                result[rows[0] - y0 : rows[1] - y0, columns[0] - x0 : columns[1] - x0] = part
+            part = _compute(network, plane, tile)
+            (top, bottom), (left, right) = tile.rows, tile.columns
+            result[top - y0 : bottom - y0, left - x0 : right - x0] = part
     return result
 
 
-def _tile(
-    parameters: torch.Tensor, plane: torch.Tensor, rows: tuple[int, int], columns: tuple[int, int]
-) -> NDArray[np.float32]:
-    top, left = max(rows[0] - network.HALO, 0), max(columns[0] - network.HALO, 0)
-    cut = plane[..., top : rows[1] + network.HALO, left : columns[1] + network.HALO]
-    tile = cut.contiguous().to(memory_format=torch.channels_last)
-    outputs = network.forward(parameters, tile)
-    kept = outputs[0, 0, rows[0] - top : rows[1] - top, columns[0] - left : columns[1] - left]
-    return kept.cpu().numpy()
+def _compute(network: Inference, plane: Tensor, tile: Tile) -> NDArray[np.float32]:
+    rows, columns = tile.cut((plane.shape[0], plane.shape[1]), HALO, GROUP)
+    padded = torch.zeros(1, 1, rows.length, columns.length)
+    padded[0, 0, _inner(rows), _inner(columns)] = plane[slice(*rows.read), slice(*columns.read)]
+    outputs = network(padded, _blank(rows, columns))
+    height, width = (stop - start for start, stop in (tile.rows, tile.columns))
+    return outputs[0, :height, :width].numpy()
+
+
+def _inner(side: Side) -> slice:
+    return slice(side.before, side.length - side.after)
+
+
+def _blank(rows: Side, columns: Side) -> Blank:
+    """Zero only the strips that there are: most tiles of a large plane have none."""
+
+    def blank(hidden: Tensor, reach: int) -> None:
+        lost = HALO - reach  # rows and columns that the layers so far took from each side
+        for axis, side in ((2, rows), (3, columns)):
+            for start, length in (
+                (0, side.before - lost),
+                (hidden.shape[axis] - (side.after - lost), side.after - lost),
+            ):
+                if length > 0:
+                    hidden.narrow(axis, start, length).zero_()
+
+    return blank

@@ -10,11 +10,12 @@ from numpy.typing import ArrayLike, DTypeLike, NDArray
 
 from fm2s_stack.errors import NonFinitePixels, UnsupportedPixels
 from fm2s_stack.fm2s import network
-from fm2s_stack.fm2s.apply import Core, apply_network
+from fm2s_stack.fm2s.apply import apply_network
 from fm2s_stack.fm2s.intensity import IntensityMap, clipped_to
 from fm2s_stack.fm2s.padding import fill_invalid, valid_pixels
+from fm2s_stack.fm2s.tiles import Core
 from fm2s_stack.progress import Pulse, unheard
-from fm2s_stack.settings import NanPolicy, Preset
+from fm2s_stack.settings import NanPolicy, Precision, Preset
 
 if TYPE_CHECKING:
     import dask.array as da
@@ -42,6 +43,7 @@ class Denoiser:
     channel: int = 0  #: index of the channel in the source
     loss: tuple[float, ...] = ()  #: final training loss of each network
     nan: NanPolicy = "refuse"  #: what happens to pixels that carry no light
+    precision: Precision = "float32"  #: arithmetic of the networks
     halo: int = network.HALO  #: pixels to each side that a result depends on
 
     def with_network(self, weights: NDArray[np.float32]) -> Denoiser:
@@ -118,51 +120,97 @@ class Denoiser:
         pulse
             Called before each plane, and each row of tiles in it; what it raises ends the work.
         """
-        if self.intensity.clamp and planes.dtype != np.uint8:
-            raise UnsupportedPixels(
-                f"a denoiser of 8-bit pixels was given {planes.dtype}, of which it would hold "
-                "all within 0 to 255; fit one on pixels of that type"
-            )
-        rows, columns = core or ((0, planes.shape[1]), (0, planes.shape[2]))
-        wanted = np.dtype(dtype or planes.dtype)
-        result = np.empty((len(planes), rows[1] - rows[0], columns[1] - columns[0]), wanted)
-        clipped = 0
-        for i, plane in enumerate(planes):
-            result[i], count = self._plane(
-                plane, positions[i], (rows, columns), wanted, device, pulse
-            )
-            clipped += count
+        own: Core = core or ((0, planes.shape[1]), (0, planes.shape[2]))
+        shape = (len(planes), *(stop - start for start, stop in own))
+        result = np.empty(shape, np.dtype(dtype or planes.dtype))
+        clipped = self.denoise_into(planes, positions, own, result, device, pulse)
         return Denoised(result, clipped)
 
-    def _plane(
+    def denoise_into(
+        self,
+        planes: NDArray[np.generic],
+        positions: NDArray[np.float64],
+        core: Core,
+        result: NDArray[np.generic],
+        device: str = "cpu",
+        pulse: Pulse = unheard,
+    ) -> int:
+        """Denoise the core of planes into `result`; how many pixels were clipped.
+
+        Parameters as for `denoise`; `result` has the shape of the core of every plane, and the
+        pixel type that is wanted.
+        """
+        if device == "cpu":
+            return sum(
+                self.fill(plane, positions[i], core, result[i], pulse)
+                for i, plane in enumerate(planes)
+            )
+        from fm2s_stack.fm2s.device_batches import denoise_batches
+
+        self._require_range(planes.dtype)
+        return denoise_batches(self, planes, positions, core, result, device, pulse)
+
+    def _require_range(self, dtype: np.dtype) -> None:
+        if self.intensity.clamp and dtype != np.uint8:
+            raise UnsupportedPixels(
+                f"a denoiser of 8-bit pixels was given {dtype}, of which it would hold "
+                "all within 0 to 255; fit one on pixels of that type"
+            )
+
+    def fill(
         self,
         plane: NDArray[np.generic],
         position: float,
         core: Core,
-        dtype: np.dtype,
-        device: str,
-        pulse: Pulse,
-    ) -> tuple[NDArray[np.generic], int]:
+        result: NDArray[np.generic],
+        pulse: Pulse = unheard,
+    ) -> int:
+        """Denoise the core of one plane on the CPU into `result`; how many pixels were clipped.
+
+        Parameters as for `denoise`, of one plane.
+        """
         pulse()
-        valid = self._valid(plane, position, pulse)
-        unit = self.intensity.to_unit(plane)
-        if valid is not None:
-            pulse()
-            unit = fill_invalid(np.where(valid, unit, 0), valid)
+        self._require_range(plane.dtype)
+        valid = self.valid(plane, position, pulse)
+        unit = self.unit_plane(plane, valid, pulse)
         mixed = [
-            (share, apply_network(self.weights[i], unit, core, device, pulse))
-            for i, share in self._shares(position)
+            (
+                share,
+                apply_network(self.weights[i], unit, core, precision=self.precision, pulse=pulse),
+            )
+            for i, share in self.shares(position)
         ]
         if len(mixed) == 1:
             blended = mixed[0][1]
         else:
             blended = sum(np.float32(share) * part for share, part in mixed)  # type: ignore[assignment]
-        levels, clipped = self.intensity.from_unit(blended, dtype)
+        result[...], clipped = self.intensity.from_unit(blended, result.dtype)
         if valid is not None:
-            inside = (slice(*core[0]), slice(*core[1]))
-            left_out = ~valid[inside]
-            levels[left_out] = self._unchanged(plane[inside][left_out], position, dtype)
-        return levels, clipped
+            self.put_back(plane, valid, position, core, result)
+        return clipped
+
+    def unit_plane(
+        self, plane: NDArray[np.generic], valid: NDArray[np.bool_] | None, pulse: Pulse
+    ) -> NDArray[np.float32]:
+        """A plane on the unit scale, with its invalid pixels made up."""
+        unit = self.intensity.to_unit(plane)
+        if valid is None:
+            return unit
+        pulse()
+        return fill_invalid(np.where(valid, unit, 0), valid)
+
+    def put_back(
+        self,
+        plane: NDArray[np.generic],
+        valid: NDArray[np.bool_],
+        position: float,
+        core: Core,
+        result: NDArray[np.generic],
+    ) -> None:
+        """Give the invalid pixels of a result their own values again."""
+        inside = (slice(*core[0]), slice(*core[1]))
+        left_out = ~valid[inside]
+        result[left_out] = self._unchanged(plane[inside][left_out], position, result.dtype)
 
     def _unchanged(
         self, pixels: NDArray[np.generic], position: float, dtype: np.dtype
@@ -177,9 +225,16 @@ class Denoiser:
             )
         return clipped_to(pixels.astype(np.float64), dtype)[0]
 
-    def _valid(
+    def valid(
         self, plane: NDArray[np.generic], position: float, pulse: Pulse
     ) -> NDArray[np.bool_] | None:
+        """Which pixels of a plane carry light; None: all.
+
+        Raises
+        ------
+        NonFinitePixels
+            If some are NaN or infinite and `nan` is ``refuse``.
+        """
         if self.nan == "keep":
             valid = valid_pixels(plane, pulse)
             return None if valid.all() else valid
@@ -190,7 +245,7 @@ class Denoiser:
             )
         return None
 
-    def _shares(self, position: float) -> list[tuple[int, float]]:
+    def shares(self, position: float) -> list[tuple[int, float]]:
         """The networks that make a plane at the position, and the share of each."""
         if len(self.positions) == 1:
             return [(0, 1.0)]

@@ -9,7 +9,7 @@ from functools import partial
 import numpy as np
 from numpy.typing import NDArray
 
-from fm2s_stack.engine.devices import DevicePool
+from fm2s_stack.engine.device_pool import DevicePool
 from fm2s_stack.engine.faults import compute_on
 from fm2s_stack.engine.work import Place, Work
 from fm2s_stack.fm2s.denoiser import Denoiser

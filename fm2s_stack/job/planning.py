@@ -21,6 +21,7 @@ PART_SIDE = 2048  #: side of the parts that are trained on where one plane has m
 INTENSITY_PIXELS = 2**23  #: pixels that the percentiles are taken of at most
 FIT_BYTES_PER_PIXEL = 24  #: raw, target, level, and what is read, while training
 WHOLE_BYTES_PER_PIXEL = 1500  #: hidden channels and their gradients, training whole planes
+FEEDING = 5  #: units being read or written for each GPU at most
 FRAME_FIT_PLANES = 16  #: planes of a unit at most where each is fitted: minutes, not hours
 
 
@@ -53,7 +54,7 @@ def plan_stack(
     """
     fit = decide_mode(stack, fit)
     along = stack_axis(stack, run, write)
-    slots = usable_threads(run.threads) if run.device in ("cpu", "auto") else 1
+    slots, workers = _slots(run)
     per_frame, shape = fit.mode == "frame", stack.image.shape
     whole_fit = shape[3] * shape[4] * WHOLE_BYTES_PER_PIXEL if fit.crop is None else 0
     return make_plan(
@@ -63,7 +64,8 @@ def plan_stack(
             input_itemsize=stack.image.dtype.itemsize,
             output_itemsize=output_dtype(stack, write).itemsize,
             block_bytes=_block_bytes(stack),
-            workers=slots + 1,  # one more than compute, so that reading and writing overlap
+            workers=workers,
+            threads=slots,
             memory=run.memory or allowed_memory(),
             pyramid=write.pyramid,
             sharded=write.ome_zarr == "0.5",
@@ -77,6 +79,19 @@ def plan_stack(
             cut=cut,
         )
     )
+
+
+def _slots(run: RunSettings) -> tuple[int, int]:
+    """Planes, or batches on GPUs, computed at a time; and units in flight.
+
+    There are always units being read and written beside those that compute. On the CPU one
+    thread reads and writes what six compute; a GPU keeps a few threads busy with that.
+    """
+    threads = usable_threads(run.threads)
+    if run.device in ("cpu", "auto"):
+        return threads, min(threads + 1, 2 + -(-threads // 6))
+    gpus = max(1, run.device.count(",") + 1)
+    return gpus, gpus + max(1, min(threads, FEEDING * gpus))
 
 
 def decide_mode(stack: Stack, fit: FitSettings) -> FitSettings:
