@@ -59,6 +59,8 @@ class WriteSettings:
     pyramid: Pyramid = "yx"  #: axes halved from level to level
     ome_zarr: OmeZarrVersion = "0.5"  #: NGFF version; 0.4 is zarr 2 and unsharded
     chunks: tuple[int, int, int] | None = None  #: (planes, y, x) of a chunk; None: planned
+    precision: Precision = "float32"  #: arithmetic of the networks when planes are denoised;
+    #: they are always trained in float32
     overwrite: bool = False  #: replace what stands at the output path
 
 

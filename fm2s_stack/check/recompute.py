@@ -31,12 +31,14 @@ from fm2s_stack.job.target import Target
 from fm2s_stack.job.wanted import Wanted
 from fm2s_stack.plan import Unit
 from fm2s_stack.progress import Progress, Stoppable
-from fm2s_stack.settings import RunSettings
+from fm2s_stack.settings import Precision, RunSettings
 from fm2s_stack.store.journal import Journal
 from fm2s_stack.store.omezarr import OutputLayout
 from fm2s_stack.store.provenance import package_versions
 
 LEVELS = 4096  #: of the range that other arithmetic may change by one
+#: Grey levels of so many that another kind of device may change where sums are less exact.
+ALLOWED: Mapping[Precision, int] = {"float32": 1, "tf32": 4, "bf16": 64}
 NOT_WHOLE = "no plane with all that it needs is whole"
 
 
@@ -237,9 +239,12 @@ class _Again:
         return list(made) == [now] and then == package_versions().get("torch")
 
     def _tolerance(self, c: int) -> float:
-        """One grey level where the data has 12 bits, and as much of the range elsewhere."""
-        intensity = self.denoisers[c].intensity
-        share = (intensity.high - intensity.low) / LEVELS
+        """One grey level where the data has 12 bits, and as much of the range elsewhere.
+
+        A plane that was made with less exact arithmetic may differ by more.
+        """
+        intensity, precision = self.denoisers[c].intensity, self.denoisers[c].precision
+        share = ALLOWED[precision] * (intensity.high - intensity.low) / LEVELS
         return float(max(1, math.ceil(share))) if self.wanted.image.dtype.kind in "iu" else share
 
 

@@ -62,13 +62,17 @@ WRITE_OPTIONS = (
     click.option("--ome-zarr", type=click.Choice(["0.5", "0.4"]), default="0.5",
                  show_default=True, help="Version of the format; 0.4 for older readers."),
     click.option("--chunks", type=Chunks(), help="Planes, rows, columns of a chunk."),
+    click.option("--precision", type=click.Choice(["float32", "tf32", "bf16"]), default="float32",
+                 show_default=True,
+                 help="Arithmetic of the networks; tf32 and bf16 are faster and less exact."),
     click.option("--overwrite", is_flag=True, help="Replace what stands at the output."),
 )  # fmt: skip
 
 RUN_OPTIONS = (
     click.option("--along", type=click.Choice(["t", "z"]),
                  help="Stack axis  [default: t where there are frames, else z]"),
-    click.option("--device", default="auto", show_default=True, help="auto, cpu, cuda or cuda:N."),
+    click.option("--device", default="auto", show_default=True, metavar="DEVICE",
+                 help="auto (every GPU, else the CPU), cpu, cuda, cuda:N or cuda:N,M."),
     click.option("--memory", type=Bytes(),
                  help="Memory the run may use  [default: what the machine allows]"),
     click.option("--threads", type=click.IntRange(min=1),
@@ -96,6 +100,7 @@ def write_settings(options: dict[str, Any]) -> WriteSettings:
         pyramid=options["pyramid"],
         ome_zarr=options["ome_zarr"],
         chunks=options["chunks"],
+        precision=options["precision"],
         overwrite=options["overwrite"],
     )
 

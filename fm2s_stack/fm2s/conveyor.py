@@ -94,6 +94,7 @@ def convey(
     batch: int,
     device: str,
     pulse: Pulse = unheard,
+    runway: Runway | None = None,
 ) -> int:
     """Compute planes in batches, with copies beside the computing.
 
@@ -111,13 +112,15 @@ def convey(
         ``cuda:N``; ``cpu`` does the same steps one after another.
     pulse
         Called before each batch.
+    runway
+        Of the device; None: a new one.
 
     Returns
     -------
     int
         Pixels that were clipped.
     """
-    runway = Runway(device)
+    runway = runway or Runway(device)
     carried = planes.view(carrier(planes.dtype))
     outgoing = result.view(carrier(result.dtype))
     slots = [_slot(runway, carried, outgoing, min(batch, len(planes))) for _ in range(DEPTH)]

@@ -40,7 +40,7 @@ class Levels:
         wide = torch.float64 if self.source.itemsize > 2 else torch.float32
         low, span = self._constants(carried.device, wide)
         # Divided by a tensor: by a number, CUDA multiplies with the inverse and rounds otherwise.
-        return values.to(wide).sub_(low).div_(span).float()
+        return (values.to(wide) - low).div_(span).float()
 
     def from_unit(self, values: Tensor) -> tuple[Tensor, Tensor]:
         """Values of the unit scale as pixels to be carried, and how many were clipped."""

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from dataclasses import replace
 
 from fm2s_stack.engine.job import Job, checkpoints_of
+from fm2s_stack.engine.room import require_devices
 from fm2s_stack.engine.work import Place
 from fm2s_stack.errors import OutputError, OutputExists, OutputIncomplete, StackError
 from fm2s_stack.fm2s.denoiser import Denoiser
@@ -74,7 +75,7 @@ def _continue(
     plan = plan_stack(
         wanted.stack, wanted.fit, write=wanted.write, run=wanted.run, trained=True, cut=found.cut
     )
-    plan.require_memory()
+    _require_means(wanted, plan, place)
     if len(plan.units) != found.told["plan"]["units"]:
         raise OutputError(
             f"{wanted.target.path} was cut into {found.told['plan']['units']} units, now it would "
@@ -103,7 +104,7 @@ def _change_terms(wanted: Wanted) -> None:
 def _begin(wanted: Wanted, place: Place, told: Progress, hold: Holding) -> tuple[Job, Plan]:
     trained = wanted.borrowed is not None
     plan = plan_stack(wanted.stack, wanted.fit, write=wanted.write, run=wanted.run, trained=trained)
-    plan.require_memory()
+    _require_means(wanted, plan, place)
     require_space(wanted, plan)
     _tell(wanted, plan, place, told)
     if wanted.target.overwrite:
@@ -118,6 +119,13 @@ def _begin(wanted: Wanted, place: Place, told: Progress, hold: Holding) -> tuple
     job.layout.create(job_attributes(wanted, denoisers))
     token = freeze(wanted, denoisers, plan, seconds)
     return replace(job, journal=replace(job.journal, token=token)), plan
+
+
+def _require_means(wanted: Wanted, plan: Plan, place: Place) -> None:
+    """Refuse what memory or devices cannot do, before any work."""
+    plan.require_memory()
+    itemsize = wanted.stack.image.dtype.itemsize
+    require_devices(place.device, plan.cut, itemsize, wanted.write.precision)
 
 
 def _require_same_input(wanted: Wanted) -> None:
@@ -166,7 +174,8 @@ def _job(
     layout = OutputLayout(path, wanted.image, plan.levels, wanted.write.ome_zarr)
     journal = Journal(str(wanted.folder), token)
     claim = hold.lock.claim
-    return Job(wanted.stack, layout, plan.along, wanted.fit, tuple(denoisers), journal, claim)
+    ready = tuple(replace(one, precision=wanted.write.precision) for one in denoisers)
+    return Job(wanted.stack, layout, plan.along, wanted.fit, ready, journal, claim)
 
 
 def _tell(wanted: Wanted, plan: Plan, place: Place, told: Progress) -> None:

@@ -12,7 +12,7 @@ from fm2s_stack.errors import OutputError, UsageError
 from fm2s_stack.fm2s.denoiser import Denoiser
 from fm2s_stack.fm2s.intensity import IntensityMap
 from fm2s_stack.fm2s.network import COLLAPSED
-from fm2s_stack.settings import NanPolicy, Preset
+from fm2s_stack.settings import NanPolicy, Precision, Preset
 from fm2s_stack.store.attributes import read_attributes, require_complete
 from fm2s_stack.store.weights import read_weights, stored_weights_sha256
 
@@ -92,6 +92,7 @@ class _Told:
     maps: tuple[IntensityMap, ...]
     nan: NanPolicy
     per_plane: bool
+    precision: Precision
 
     def denoiser(
         self,
@@ -108,6 +109,7 @@ class _Told:
             preset=self.preset,
             channel=self.channels[i],
             nan=self.nan,
+            precision=self.precision,
             loss=loss,
         )
 
@@ -116,6 +118,7 @@ class _Told:
         told = read_attributes(path)
         try:
             selection, fit = told["selection"], told["settings"]["fit"]
+            write = told["settings"]["write"]
             spans = (selection["frames"], selection["slices"])
             return cls(
                 preset=Preset(**told["preset"]),
@@ -125,6 +128,7 @@ class _Told:
                 ),
                 nan=fit["nan"],
                 per_plane=fit["mode"] == "frame" and any(b - a > 1 for a, b in spans),
+                precision=write.get("precision", "float32"),
             )
         except (KeyError, TypeError, ValueError) as error:
             raise OutputError(

@@ -76,6 +76,7 @@ def job_terms(
         **preset,
         "shape": image.shape,
         "dtype": image.dtype.name,
+        "precision": write.precision,
         "pyramid": write.pyramid,
         "ome_zarr": write.ome_zarr,
         "chunks": write.chunks,
