@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 from fm2s_stack.engine.cluster import Cluster
 from fm2s_stack.engine.crew import GPU, Crew
-from fm2s_stack.engine.devices import find_devices
+from fm2s_stack.engine.devices import FEEDING, find_devices, usable_threads
 from fm2s_stack.engine.inspection import await_workers, choose_device, free_memory, inspect
 from fm2s_stack.errors import ClusterError, UsageError
 from fm2s_stack.memory import memory_of_worker
@@ -50,7 +50,8 @@ def opened_cluster(
         if run.workers is None:
             yield Cluster(crew, None, run.memory or free_memory(found))
         else:
-            yield Cluster(crew, 1, memory_of_worker(run.memory, run.workers))
+            slots = None if crew.on_gpu else 1
+            yield Cluster(crew, slots, memory_of_worker(run.memory, run.workers))
 
 
 @contextmanager
@@ -116,7 +117,7 @@ def _local_cluster(workers: int, device: str) -> Iterator[SpecCluster]:
         "silence_logs": logging.CRITICAL,
     }
     spec = {
-        number: {"cls": Nanny, "options": {**common, **_gpu_options(gpus, number)}}
+        number: {"cls": Nanny, "options": {**common, **_gpu_options(gpus, number, workers)}}
         for number in range(workers)
     }
     options = {"host": "127.0.0.1", "port": 0, "dashboard": False}
@@ -155,11 +156,17 @@ def _gpus(workers: int, device: str) -> list[str]:
     return visible.split(",") if visible else [str(number) for number in range(count)]
 
 
-def _gpu_options(gpus: list[str], number: int) -> dict[str, Any]:
+def _gpu_options(gpus: list[str], number: int, workers: int) -> dict[str, Any]:
+    """What a worker with a GPU gets; its share of the cores feeds it."""
     if not gpus:
         return {}
-    # Set in the process before it imports torch, which looks at it once.
-    return {"env": {"CUDA_VISIBLE_DEVICES": gpus[number]}, "resources": {GPU: IN_FLIGHT}}
+    threads = max(IN_FLIGHT, min(1 + FEEDING, usable_threads() // workers))
+    return {
+        # Set in the process before it imports torch, which looks at it once.
+        "env": {"CUDA_VISIBLE_DEVICES": gpus[number]},
+        "nthreads": threads,
+        "resources": {GPU: threads},
+    }
 
 
 def _dashboard(client: Client) -> str:

@@ -8,6 +8,8 @@ from pathlib import Path
 
 from fm2s_stack.errors import DeviceError, UsageError
 
+FEEDING = 5  #: units being read or written for each GPU at most: what one keeps busy
+
 _GPUS = re.compile(r"cuda(:\d+)?(,(cuda:)?\d+)*")
 
 #: What the drivers of GPUs make on Linux (NVIDIA's, that of WSL, AMD's): without any of them

@@ -67,7 +67,7 @@ def choose_device(crew: Crew, wanted: str) -> str:
         raise ClusterError(
             f"--device cuda: {crew.members[0].text} and the others of {crew.place} declare no "
             f"resource {GPU}; start one worker for each GPU, with its own CUDA_VISIBLE_DEVICES: "
-            f"dask worker ADDRESS --nthreads 2 --resources {GPU}=2"
+            f"dask worker ADDRESS --nthreads 4 --resources {GPU}=4"
         )
     return "cuda" if declared and wanted != "cpu" else "cpu"
 

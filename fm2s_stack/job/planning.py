@@ -6,7 +6,7 @@ from dataclasses import replace
 
 import numpy as np
 
-from fm2s_stack.engine.devices import usable_threads
+from fm2s_stack.engine.devices import FEEDING, usable_threads
 from fm2s_stack.errors import UsageError
 from fm2s_stack.image import Shape5, StackAxis
 from fm2s_stack.memory import allowed_memory
@@ -21,7 +21,6 @@ PART_SIDE = 2048  #: side of the parts that are trained on where one plane has m
 INTENSITY_PIXELS = 2**23  #: pixels that the percentiles are taken of at most
 FIT_BYTES_PER_PIXEL = 24  #: raw, target, level, and what is read, while training
 WHOLE_BYTES_PER_PIXEL = 1500  #: hidden channels and their gradients, training whole planes
-FEEDING = 5  #: units being read or written for each GPU at most
 FRAME_FIT_PLANES = 16  #: planes of a unit at most where each is fitted: minutes, not hours
 
 
