@@ -93,6 +93,8 @@ def _shares(draw: Draws, amplification: int) -> Tensor | float:
 class CapturedDescent(Descent):
     """All steps on a draw as one CUDA graph: of small crops a launch costs more than the work.
 
+    Between its steps `pulse` is not called.
+
     The graph reads buffers that stay where they are, and changes parameters and moments in
     place: https://docs.pytorch.org/docs/stable/notes/cuda.html#cuda-graphs
     """
@@ -118,7 +120,6 @@ class CapturedDescent(Descent):
         self._graph.replay()
         # Waited for, as launching takes no time: else a stop would be felt when all is done.
         torch.cuda.current_stream(self.group.flat.device).synchronize()
-        self._pulse()
         return STEPS_PER_DRAW
 
     def _try_to_capture(self, draw: Draws) -> None:

@@ -46,8 +46,9 @@ class Trainer:
     device
         ``cpu`` or ``cuda:N``.
     pulse
-        Called after every layer, forwards and backwards, and on a GPU after every draw. What
-        it raises ends the training; `state` is then that before the step.
+        Called after every layer, forwards and backwards: one of a plane of 4 million pixels
+        takes seconds. What it raises ends the training; `state` is then that before the step.
+        On a GPU the steps on a crop are one piece, in which it is not called.
     """
 
     def __init__(
@@ -80,7 +81,8 @@ class Trainer:
         told
             Told after each noise draw, and at once of those a restored state has behind it.
         each_step
-            Called before each step of Adam, when `state` may be taken.
+            Called before each step of Adam, or all those on a crop on a GPU, when `state`
+            may be taken.
         """
         if told is not None and self._draw > 1:
             told(self._draw - 1, self._settings.draws)
