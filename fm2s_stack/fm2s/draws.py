@@ -12,8 +12,9 @@ from fm2s_stack.fm2s import network, noise
 from fm2s_stack.fm2s.training_planes import TrainingPlane, random_crop
 from fm2s_stack.settings import FitSettings
 
-#: Draws that are cut and noised together. A network's noise depends on it, as the three
-#: noises of that many draws come from its stream one after the other.
+#: Draws that are cut and noised together, for a GPU that they would not fill one by one. Pixels
+#: depend on it: the first of the three noises of all these draws comes from the stream before
+#: the second.
 DRAWS_AT_A_TIME = 25
 
 

@@ -29,9 +29,9 @@ class Group:
     def __init__(self, parameters: Tensor, amplification: int) -> None:
         self.networks, self.amplification = len(parameters), amplification
         self.channels_last = parameters.device.type == "cpu"
-        self._order = self._places().to(parameters.device)
-        self._back = self._order.argsort()
-        self.flat = parameters.reshape(-1)[self._order]
+        order = self._places().to(parameters.device)
+        self._back = order.argsort()
+        self.flat = parameters.reshape(-1)[order]
         self.gradient = torch.zeros_like(self.flat)
         self._leaves = [leaf.requires_grad_() for leaf in self._views(self.flat)]
         self._gradients = self._views(self.gradient)
