@@ -14,9 +14,9 @@ from fm2s_stack.settings import PIXEL_VERSION, FitSettings
 
 #: by PIXEL_VERSION and preset: mean, standard deviation and three pixels of a result
 GOLDEN = {
-    1: {
-        "srdtrans": (532.465, 135.953, 360.851, 746.776, 432.559),
-        "widefield-avg4": (564.626, 135.394, 357.124, 806.027, 468.593),
+    2: {
+        "srdtrans": (552.590, 139.231, 359.372, 770.869, 434.148),
+        "widefield-avg4": (560.034, 132.717, 357.160, 797.855, 465.717),
     }
 }
 

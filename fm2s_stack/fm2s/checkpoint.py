@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import time
-from collections.abc import Iterable
+from collections.abc import Sequence
 from typing import Protocol
 
 import numpy as np
@@ -16,7 +16,7 @@ from fm2s_stack.fm2s.trainer import EachDraw, State, Trainer
 from fm2s_stack.progress import Pulse, unheard
 from fm2s_stack.settings import PIXEL_VERSION, FitSettings
 
-FORMAT = 1  #: of `Trainer.state`; raised when its arrays change their names or meaning
+FORMAT = 2  #: of `Trainer.state`; raised when its arrays change their names or meaning
 PERIOD = 60.0  #: seconds of training between two checkpoints
 WORTH_KEEPING = 5.0  #: seconds of training that are kept when a fit stops or ends
 
@@ -32,10 +32,10 @@ class Checkpoint(Protocol):
 
 
 def training_key(
-    planes: NDArray[np.float32],
-    valid: NDArray[np.bool_] | None,
+    planes: Sequence[NDArray[np.float32]],
+    valid: Sequence[NDArray[np.bool_] | None],
     settings: FitSettings,
-    seed: int,
+    seeds: Sequence[int],
     device: str,
 ) -> str:
     """A text that is the same only for fits that go through the same states.
@@ -43,25 +43,24 @@ def training_key(
     Parameters
     ----------
     planes, valid
-        What is trained on, shape (n, y, x).
-    settings, seed
-        As for `fit_network`.
+        What each network is trained on, shape (n, y, x).
+    settings, seeds
+        As for `fit_networks`.
     device
         ``cpu`` or ``cuda:N``: only the kind counts, whose random streams agree.
     """
     digest = hashlib.blake2b(digest_size=16)
-    for array in _arrays(planes, valid):
+    for array in (*planes, *valid):
+        if array is None:
+            digest.update(b"all")
+            continue
         digest.update(f"{array.dtype.str}{array.shape}".encode())
         digest.update(np.ascontiguousarray(array).data)
     told = (
-        FORMAT, PIXEL_VERSION, str(torch.__version__), device.partition(":")[0], seed,
+        FORMAT, PIXEL_VERSION, str(torch.__version__), device.partition(":")[0], tuple(seeds),
         settings.preset, settings.crop, settings.draws, digest.hexdigest(),
     )  # fmt: skip
     return repr(told)
-
-
-def _arrays(planes: NDArray, valid: NDArray | None) -> Iterable[NDArray]:
-    return (planes,) if valid is None else (planes, valid)
 
 
 def run_with_checkpoint(

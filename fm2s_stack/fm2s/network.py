@@ -11,7 +11,7 @@ A flat vector keeps an optimizer step at one tensor instead of six, and is what 
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 import torch
 from torch import Tensor
@@ -79,17 +79,36 @@ def forward(parameters: Tensor, planes: Tensor, pulse: Pulse = unheard) -> Tenso
     Tensor
         Shape of `planes`, not clamped.
     """
-    one, two, three = layers(parameters, planes.shape[1])
-    hidden = _convolve(planes, one, pulse)  # (n, 24, y, x)
-    hidden = functional.leaky_relu_(hidden, SLOPE)
-    hidden = _convolve(hidden, two, pulse)  # (n, 12, y, x)
-    hidden = functional.leaky_relu_(hidden, SLOPE)
-    return _convolve(hidden, three, pulse)  # (n, amplification, y, x)
+    return run_layers(layers(parameters, planes.shape[1]), planes, pulse)
 
 
-def _convolve(planes: Tensor, layer: tuple[Tensor, Tensor], pulse: Pulse) -> Tensor:
+def run_layers(
+    stages: Sequence[tuple[Tensor, Tensor]], planes: Tensor, pulse: Pulse = unheard, groups: int = 1
+) -> Tensor:
+    """Run one network, or several side by side, each on channels of its own.
+
+    Parameters
+    ----------
+    stages
+        (kernel, bias) of each layer, of all networks one after another along the first axis.
+    planes
+        Shape (n, groups * amplification, y, x), float32.
+    pulse
+        As for `forward`.
+    groups
+        How many networks there are.
+    """
+    one, two, three = stages
+    hidden = _convolve(planes, one, pulse, groups)  # (n, groups * 24, y, x)
+    hidden = functional.leaky_relu_(hidden, SLOPE)
+    hidden = _convolve(hidden, two, pulse, groups)  # (n, groups * 12, y, x)
+    hidden = functional.leaky_relu_(hidden, SLOPE)
+    return _convolve(hidden, three, pulse, groups)  # (n, groups * amplification, y, x)
+
+
+def _convolve(planes: Tensor, layer: tuple[Tensor, Tensor], pulse: Pulse, groups: int) -> Tensor:
     kernel, bias = layer
-    result = functional.conv2d(planes, kernel, bias, padding=kernel.shape[-1] // 2)
+    result = functional.conv2d(planes, kernel, bias, padding=kernel.shape[-1] // 2, groups=groups)
     pulse()
     if result.requires_grad:
         result.register_hook(_after_gradient(pulse))  # type: ignore[no-untyped-call]

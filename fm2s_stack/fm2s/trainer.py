@@ -3,19 +3,22 @@
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import replace
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from fm2s_stack.fm2s import network, noise
-from fm2s_stack.fm2s.training_planes import TrainingPlane, random_crop
+from fm2s_stack.fm2s import network
+from fm2s_stack.fm2s.descent import CapturedDescent, Descent
+from fm2s_stack.fm2s.draws import DRAWS_AT_A_TIME, Drawer, Draws, beside
+from fm2s_stack.fm2s.group import Group
+from fm2s_stack.fm2s.training_planes import TrainingPlane
 from fm2s_stack.progress import Pulse, unheard
 from fm2s_stack.settings import STEPS_PER_DRAW, FitSettings
 
-LEARNING_RATE = 1e-3
 AVERAGED_DRAWS = 100  #: last draws whose weights are averaged, a quarter of all at most
 LOSS_DRAWS = 50  #: last draws whose loss is reported
 
@@ -24,48 +27,51 @@ State = Mapping[str, NDArray]  #: what a `Trainer` needs to go on where another 
 
 
 class Trainer:
-    """Adam on the flat parameters, and the average of those after the last draws.
+    """Adam on networks trained side by side, and the median of each after the last draws.
 
-    A rare bright crop throws the network off for tens of draws. The mean of the weights
+    What a network sees depends on its own planes and seed, never on who is trained with it.
+
+    A rare bright crop throws a network off for tens of draws. The mean of the weights
     follows it (one confocal image of data/: plain PSNR from 28.5 to 36.8 dB over three
     seeds); their median, parameter by parameter, does not (36.7 to 37.4).
 
     Parameters
     ----------
     planes
-        What to train on, on the device.
+        What each network is trained on, on the device; all of one shape.
     settings
         Preset, crop, and number of draws.
-    seed
-        Of both random streams.
+    seeds
+        One a network, of both its random streams.
     device
         ``cpu`` or ``cuda:N``.
     pulse
         Called after every layer, forwards and backwards: one of a plane of 4 million pixels
         takes seconds. What it raises ends the training; `state` is then that before the step.
+        On a GPU the steps on a crop are one piece, in which it is not called.
     """
 
     def __init__(
         self,
-        planes: list[TrainingPlane],
+        planes: Sequence[list[TrainingPlane]],
         settings: FitSettings,
-        seed: int,
+        seeds: Sequence[int],
         device: str,
         pulse: Pulse = unheard,
     ) -> None:
-        self._planes, self._settings, self._pulse = planes, settings, pulse
-        amplification = settings.preset.amplification
-        # Parameters and crops come from a stream on the CPU, whatever the device.
-        self._host = torch.Generator().manual_seed(seed)
-        self._stream = torch.Generator(device).manual_seed(seed)
-        start = network.initial_parameters(amplification, self._host).to(device)
-        self._parameters = start.requires_grad_()
+        self._settings, self._device = settings, device
+        self._drawers = [
+            Drawer(own, settings, seed, device) for own, seed in zip(planes, seeds, strict=True)
+        ]
+        start = torch.stack([drawer.initial_parameters() for drawer in self._drawers])
+        self._group = Group(start.to(device), settings.preset.amplification)
+        captured = settings.crop is not None and torch.device(device).type == "cuda"
+        self._descent = (CapturedDescent if captured else Descent)(self._group, pulse)
         averaged = min(AVERAGED_DRAWS, settings.draws // 4) if settings.crop is not None else 1
         self._last: deque[Tensor] = deque(maxlen=max(averaged, 1))
         self._losses: deque[Tensor] = deque(maxlen=LOSS_DRAWS)
         self._draw = self._step = 0  # draw 0 is stage one, on the recording as it is
-        self._forget_moments()
-        self._mark_streams()
+        self._begin_batch(0)
 
     def run(self, told: EachDraw | None = None, each_step: Pulse = unheard) -> None:
         """Train to the end.
@@ -75,7 +81,8 @@ class Trainer:
         told
             Told after each noise draw, and at once of those a restored state has behind it.
         each_step
-            Called before each step of Adam, when `state` may be taken.
+            Called before each step of Adam, or all those on a crop on a GPU, when `state`
+            may be taken.
         """
         if told is not None and self._draw > 1:
             told(self._draw - 1, self._settings.draws)
@@ -84,102 +91,94 @@ class Trainer:
             if told is not None and self._draw > 1:
                 told(self._draw - 1, self._settings.draws)
 
-    def result(self) -> tuple[NDArray[np.float32], float]:
-        """Collapsed median of the last draws' weights, shape (3529,), and the mean loss."""
+    def result(self) -> list[tuple[NDArray[np.float32], float]]:
+        """Of each network its collapsed weights, shape (3529,), and the mean loss.
+
+        The weights are the median over the last draws, parameter by parameter.
+        """
         median = torch.stack(tuple(self._last)).median(dim=0).values
-        weights = network.collapse(median, self._settings.preset.amplification)
-        loss = float(torch.stack(tuple(self._losses)).mean()) if self._losses else float("nan")
-        return weights.cpu().numpy(), loss
+        losses = [float("nan")] * len(self._drawers)
+        if self._losses:
+            losses = torch.stack(tuple(self._losses)).mean(dim=0).tolist()
+        amplification = self._settings.preset.amplification
+        return [
+            (network.collapse(own, amplification).cpu().numpy(), loss)
+            for own, loss in zip(self._group.parameters(median), losses, strict=True)
+        ]
 
     def state(self) -> dict[str, NDArray]:
         """All that training depends on from here on; arrays of numbers, copied."""
-        moments = self._adam.state.get(self._parameters, {})
         host, stream = self._marked
         return {
             "place": np.array([self._draw, self._step]),
-            "host": host.numpy().copy(),
-            "stream": stream.numpy().copy(),
-            "parameters": _to_numpy(self._parameters),
+            "batch": np.array(self._first),
+            "host": _stacked(host),
+            "stream": _stacked(stream),
             "last": _stacked(self._last),
             "losses": _stacked(self._losses),
-            **{f"adam.{name}": _to_numpy(value) for name, value in moments.items()},
+            **{name: _to_numpy(value) for name, value in self._descent.state().items()},
         }
 
     def restore(self, state: State) -> None:
-        """Go on from the state of another trainer of the same planes, settings and seed."""
-        device = self._parameters.device
+        """Go on from the state of another trainer of the same planes, settings and seeds."""
         self._draw, self._step = (int(n) for n in state["place"])
-        self._host.set_state(torch.from_numpy(state["host"]))
-        self._stream.set_state(torch.from_numpy(state["stream"]))
-        self._mark_streams()
-        with torch.no_grad():
-            self._parameters.copy_(torch.from_numpy(state["parameters"]))
+        for drawer, host, stream in zip(self._drawers, state["host"], state["stream"], strict=True):
+            drawer.host.set_state(torch.from_numpy(host.copy()))
+            drawer.stream.set_state(torch.from_numpy(stream.copy()))
+        self._begin_batch(int(state["batch"]))
         for kept, name in ((self._last, "last"), (self._losses, "losses")):
             kept.clear()
-            kept.extend(torch.from_numpy(state[name]).to(device))
-        self._forget_moments()
-        moments = {
-            name.removeprefix("adam."): torch.from_numpy(value)
-            for name, value in state.items()
-            if name.startswith("adam.")
-        }
-        groups = self._adam.state_dict()["param_groups"]
-        self._adam.load_state_dict(
-            {"state": {0: moments} if moments else {}, "param_groups": groups}
+            kept.extend(torch.from_numpy(state[name]).to(self._device))
+        names = self._descent.state()
+        self._descent.restore({name: torch.from_numpy(state[name]) for name in names})
+
+    def _begin_batch(self, first: int) -> None:
+        """Remember where a batch of draws begins: it is drawn again when taken up within."""
+        self._first = first
+        self._batch: Draws | None = None
+        self._marked = (
+            [drawer.host.get_state() for drawer in self._drawers],
+            [drawer.stream.get_state() for drawer in self._drawers],
         )
-
-    def _forget_moments(self) -> None:
-        """Begin Adam anew, as between the two stages.
-
-        The large first gradients would hold back the second stage for a thousand steps: on
-        the two-photon cut-out that costs 0.6 dB against the published program.
-        """
-        self._adam = torch.optim.Adam([self._parameters], lr=LEARNING_RATE)
-
-    def _mark_streams(self) -> None:
-        """Remember where the draw in hand begins: it is drawn again when taken up within."""
-        self._marked = self._host.get_state(), self._stream.get_state()
 
     def _learn_draw(self, each_step: Pulse) -> None:
         """Five steps from one noisy version of a crop to the crop's target."""
-        crop = random_crop(self._planes, self._settings.crop, self._host)
-        inputs = self._inputs(crop)
+        if self._batch is None:
+            self._batch = self._drawn()
+        draw = self._batch.one(self._draw - self._first)
         while self._step < STEPS_PER_DRAW:
             each_step()  # here the state is whole, whatever is raised
-            loss = self._descend(inputs, crop)
-            self._step += 1
-        self._end_draw(loss)
+            self._step += self._descent.descend(draw, STEPS_PER_DRAW - self._step)
+        self._end_draw()
 
-    def _inputs(self, crop: TrainingPlane) -> Tensor:
-        preset = self._settings.preset
-        if self._draw == 0:
-            return crop.raw.expand(-1, preset.amplification, -1, -1)
-        return noise.draw(crop.target, crop.level, preset, self._stream)
-
-    def _descend(self, inputs: Tensor, crop: TrainingPlane) -> Tensor:
-        self._adam.zero_grad()
-        outputs = network.forward(self._parameters, inputs, self._pulse)
-        loss = _mean_square(outputs, crop)
-        loss.backward()  # type: ignore[no-untyped-call]
-        self._adam.step()
-        return loss.detach()
-
-    def _end_draw(self, loss: Tensor) -> None:
-        self._last.append(self._parameters.detach().clone())
-        if self._draw == 0:
-            self._forget_moments()
+    def _drawn(self) -> Draws:
+        """The draws of a batch, or the recording as it is for stage one."""
+        if self._first == 0:
+            together = beside([drawer.recorded() for drawer in self._drawers])
         else:
-            self._losses.append(loss)
+            count = self._batch_end() - self._first
+            together = beside([drawer.noised(count) for drawer in self._drawers])
+        return replace(together, inputs=self._group.laid_out(together.inputs))
+
+    def _batch_end(self) -> int:
+        """One past the last draw of the batch in hand."""
+        if self._first == 0:
+            return 1
+        # A draw of whole planes is large, and its steps take longer than anything saved here.
+        at_a_time = DRAWS_AT_A_TIME if self._settings.crop is not None else 1
+        return min(self._first + at_a_time, self._settings.draws + 1)
+
+    def _end_draw(self) -> None:
+        self._last.append(self._group.flat.clone())
+        if self._draw == 0:
+            # The large first gradients would hold back the second stage for a thousand steps:
+            # on the two-photon cut-out that costs 0.6 dB against the published program.
+            self._descent.forget_moments()
+        else:
+            self._losses.append(self._descent.losses())
         self._draw, self._step = self._draw + 1, 0
-        self._mark_streams()
-
-
-def _mean_square(outputs: Tensor, plane: TrainingPlane) -> Tensor:
-    squares = (outputs - plane.target).square()
-    if plane.weight is None:
-        return squares.mean()
-    pixels = plane.weight.sum().clamp(min=1) * outputs.shape[1]
-    return (squares * plane.weight).sum() / pixels
+        if self._draw == self._batch_end():
+            self._begin_batch(self._draw)
 
 
 def _to_numpy(tensor: Tensor) -> NDArray:
