@@ -73,7 +73,7 @@ def main(words: list[str] | None = None) -> int:
         parser.error(str(error))
     try:
         with tempfile.TemporaryDirectory(dir=given.folder, prefix="fm2s_bench_") as folder:
-            _require_space(Path(folder), amounts, given.only)
+            _require_space(Path(folder).parent, amounts, given.only)
             bench = Bench(terms, amounts, Path(folder), given.data, given.reference)
             document = _measured(bench, given)
     except (NoSpace, TaskFailed, OSError) as error:

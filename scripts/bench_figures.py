@@ -56,10 +56,11 @@ def growth_figures(runs: Sequence[Result]) -> Result:
     rows = [{**run, "seconds_per_frame": run["apply_seconds"] / run["frames"]} for run in runs]
     first, last = rows[0], rows[-1]
     peaks = first["peak_bytes"], last["peak_bytes"]
+    unknown = None in peaks or len(rows) < 2  # one movie alone shows no growth
     return {
         "rows": rows,
         "time_ratio": last["seconds_per_frame"] / first["seconds_per_frame"],
-        "peak_change": None if None in peaks else abs(peaks[1] / peaks[0] - 1),
+        "peak_change": None if unknown else abs(peaks[1] / peaks[0] - 1),
     }
 
 

@@ -37,10 +37,10 @@ def text(document: Result) -> str:
 def markdown(document: Result) -> str:
     """A row of the README's table, under its head. What was not measured is left blank."""
     machine, amounts = document["machine"], document["amounts"]
-    place = machine["gpu"] or f"{machine['cpu']}, {machine['threads']} threads"
+    place = machine["gpu"] or f"{machine['cpu']}, {_threads(machine)}"
     cells = {
         "machine": place,
-        "movie": f"{_at(document, 'main', 'frames')} x {amounts['size']} x {amounts['size']}",
+        "movie": f"{amounts['main']} x {amounts['size']} x {amounts['size']}",
         "fit, s": _number(document, "main", "median", "fit_seconds"),
         "frames/s, disk to disk": _number(document, "main", "median", "frames_per_second"),
         "of the limit": _number(document, "limits", "ratio"),
@@ -59,7 +59,7 @@ def markdown(document: Result) -> str:
 def _heading(document: Result) -> Iterator[str]:
     machine = document["machine"]
     ram = f", {machine['ram_bytes'] / 1e9:.0f} GB" if machine["ram_bytes"] else ""
-    where = machine["gpu"] or f"{machine['threads']} threads"
+    where = machine["gpu"] or _threads(machine)
     yield document["command"]
     yield f"{machine['cpu']}, {machine['cores']} cores{ram}; computed on {where}"
     yield (
@@ -163,6 +163,11 @@ def _verdict_lines(document: Result) -> list[str]:
         mark = MARKS[verdict["reached"]]
         rows.append([verdict["name"], verdict["required"], verdict["found"], mark])
     return table(rows)
+
+
+def _threads(machine: Result) -> str:
+    count = machine["threads"]
+    return f"{count} thread{'s' * (count > 1)}"
 
 
 def _gb(count: float | None) -> str:

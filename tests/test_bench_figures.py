@@ -74,14 +74,15 @@ def test_growth_compares_the_longest_with_the_shortest(script):
     found = script("bench_figures").growth_figures(runs)
     assert found["time_ratio"] == pytest.approx(1.1)
     assert found["peak_change"] == pytest.approx(0.03)
+    assert script("bench_figures").growth_figures(runs[:1])["peak_change"] is None
 
 
 def test_a_row_for_the_readme_has_a_cell_for_each_column(script):
     document = {
         "machine": {"gpu": None, "cpu": "Abacus", "threads": 2},
-        "amounts": {"size": 512},
+        "amounts": {"size": 512, "main": 2000},
         "command": "python scripts/bench.py",
-        "main": {"frames": 2000, "median": {"fit_seconds": 14.21, "peak_bytes": 1.1e9}},
+        "main": {"median": {"fit_seconds": 14.21, "peak_bytes": 1.1e9}},
         "limits": {"failed": "no time"},
     }
     head, rule, row = script("bench_report").markdown(document).splitlines()
