@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Callable
+from importlib import import_module
 from pathlib import Path
+from types import ModuleType
 
 import pytest
 from cli_tools import Cli, recording
@@ -50,6 +53,13 @@ def call(capsys: pytest.CaptureFixture[str]) -> Cli:
 def movie(tmp_path: Path) -> Path:
     """A small recording in a folder of its own."""
     return recording(tmp_path / "movie.tif")
+
+
+@pytest.fixture
+def script(monkeypatch: pytest.MonkeyPatch) -> Callable[[str], ModuleType]:
+    """Imports a module of scripts/ by name, as those beside it do."""
+    monkeypatch.syspath_prepend(str(Path(__file__).parents[1] / "scripts"))
+    return import_module
 
 
 @pytest.fixture(autouse=True)
