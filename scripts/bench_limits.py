@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from functools import partial
@@ -14,7 +14,7 @@ from bench_process import Result, Terms, device_peak, warm_up
 from numpy.typing import NDArray
 
 from fm2s_stack import fit_stack, open_stack
-from fm2s_stack.engine.devices import DevicePool
+from fm2s_stack.engine.device_pool import DevicePool
 from fm2s_stack.fm2s.apply import apply_network
 from fm2s_stack.memory import peak_memory
 from fm2s_stack.pipeline import plan_stack
@@ -25,6 +25,7 @@ from fm2s_stack.stack.reading import Box
 from fm2s_stack.store.integrity import flush_files
 from fm2s_stack.store.omezarr import OutputLayout
 
+BATCH = 16  #: frames of a call on a GPU
 IN_MEMORY = 64  #: frames that the network is run over, again and again
 ANY_DRAWS = 3  #: training that is enough where only the speed of the network counts
 
@@ -49,10 +50,38 @@ def network_limit(terms: Terms, movie: str, seconds: float, least: int) -> Resul
     return _rate(sum(counts), time.perf_counter() - began, pool.slots, device)
 
 
-def run_network(weights: NDArray[np.float32], plane: Planes, device: str) -> None:
-    """The call that is measured: one plane on the unit scale through the collapsed network."""
-    rows, columns = plane.shape
-    apply_network(weights, plane, ((0, rows), (0, columns)), device)
+def network_call(
+    weights: NDArray[np.float32], planes: Planes, device: str
+) -> tuple[Callable[[int], None], int]:
+    """The call that is measured: planes on the unit scale through the collapsed network.
+
+    Returns
+    -------
+    call
+        Takes the number of the first plane.
+    count
+        Planes that a call computes: one, or a batch that is in the GPU's memory already.
+    """
+    core = ((0, planes.shape[1]), (0, planes.shape[2]))
+    if device == "cpu":
+        return lambda i: _drop(apply_network(weights, planes[i % len(planes)], core)), 1
+    import torch
+
+    from fm2s_stack.fm2s.batch import Share, apply_batch
+    from fm2s_stack.fm2s.inference import prepared
+
+    network, count = {0: prepared(weights, device, "float32")}, min(BATCH, len(planes))
+    batch, shares = torch.from_numpy(planes[:count]).to(device), [[Share(0, 1.0)]] * count
+
+    def call(i: int) -> None:
+        with torch.inference_mode():
+            apply_batch(network, shares, batch, core)
+
+    return call, count
+
+
+def _drop(result: object) -> None:
+    """Leave a result."""
 
 
 def copy_limit(terms: Terms, movie: str, output: str) -> Result:
@@ -83,13 +112,14 @@ def _keep_running(
     """Run the network in this thread until the clock says `until`; planes done."""
     done = 0
     with pool.lease() as device:  # one torch thread, as the units have
+        call, count = network_call(weights, planes, device)
         while done < least or time.perf_counter() < until:
-            run_network(weights, planes[done % len(planes)], device)
-            done += 1
-        if device != "cpu":
-            import torch
+            call(done)
+            done += count
+            if device != "cpu":
+                import torch
 
-            torch.cuda.synchronize(device)
+                torch.cuda.synchronize(device)
     return done
 
 

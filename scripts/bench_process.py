@@ -14,7 +14,7 @@ from importlib import import_module
 from pathlib import Path
 from typing import Any
 
-from fm2s_stack.engine.devices import find_device, usable_threads
+from fm2s_stack.engine.devices import find_devices, usable_threads
 from fm2s_stack.fm2s.presets import find_preset
 from fm2s_stack.settings import DEFAULT_SEED, FitMode, FitSettings, RunSettings
 
@@ -60,7 +60,7 @@ class Terms:
     @property
     def on_gpu(self) -> bool:
         """Whether the device is a GPU."""
-        return find_device(self.device) != "cpu"
+        return find_devices(self.device) != ("cpu",)
 
     @property
     def slots(self) -> int:
@@ -122,7 +122,7 @@ def warm_up(device: str) -> str:
     """
     for library in LIBRARIES:
         import_module(library)
-    found = find_device(device)
+    found = find_devices(device)[0]
     if found != "cpu":
         import torch
 

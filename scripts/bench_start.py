@@ -14,7 +14,7 @@ from pathlib import Path
 from bench_process import Result, TaskFailed, Terms, last_line
 
 import fm2s_stack
-from fm2s_stack.engine.devices import find_device, usable_threads
+from fm2s_stack.engine.devices import find_devices, usable_threads
 
 
 def start_times(movie: Path, pages: int, times: int, cache: Path) -> Result:
@@ -40,7 +40,7 @@ def machine(terms: Terms) -> Result:
     """What the figures were measured on."""
     import torch
 
-    device = find_device(terms.device)
+    device = find_devices(terms.device)[0]
     on_gpu = device != "cpu"
     return {
         "cpu": _cpu_model(),

@@ -25,7 +25,7 @@ from numpy.typing import NDArray
 from fm2s_stack import open_stack
 from fm2s_stack.engine.device_pool import DevicePool
 from fm2s_stack.engine.devices import find_devices
-from fm2s_stack.engine.task import fit_plane
+from fm2s_stack.engine.task import fit_planes
 from fm2s_stack.fm2s.denoiser import Denoiser
 from fm2s_stack.fm2s.intensity import measure_intensity
 from fm2s_stack.fm2s.network import COLLAPSED
@@ -138,7 +138,7 @@ def _measure(
         )
         with devices.lease() as device:
             began = time.perf_counter()
-            trained = fit_plane(noisy, blank, fit, stream_seed(seed, 0, 0, 0), device)
+            (trained,) = fit_planes(noisy[None], blank, fit, [stream_seed(seed, 0, 0, 0)], device)
             fit_times.append(time.perf_counter() - began)
             began = time.perf_counter()
             result = blank.with_network(trained.weights)(noisy, device=device)

@@ -99,7 +99,7 @@ def _agree(document: dict) -> None:
     [
         (("--only", "main,speed"), "no part 'speed'"),
         (("--device", "cuda:99"), "--device cuda:99"),
-        (("--device", "abacus"), "expected auto, cpu, cuda or cuda:N"),
+        (("--device", "abacus"), "expected auto, cpu, cuda, cuda:N or cuda:N,M"),
         (("--preset", "brightfield"), "brightfield"),
         (("--frames", "many"), "'many' is not N,N,N"),
         (("--memory", "much"), "'much' is not a size"),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import partial
 
@@ -13,7 +14,7 @@ from fm2s_stack.engine.faults import compute_on
 from fm2s_stack.engine.job import Job, checkpoints_of
 from fm2s_stack.fm2s.checkpoint import Checkpoint
 from fm2s_stack.fm2s.denoiser import Denoiser
-from fm2s_stack.fm2s.fit import Fitted, fit_network
+from fm2s_stack.fm2s.fit import Fitted, fit_networks
 from fm2s_stack.fm2s.padding import fill_invalid, valid_pixels
 from fm2s_stack.fm2s.seeds import stream_seed
 from fm2s_stack.fm2s.tiles import Core
@@ -61,33 +62,43 @@ class Task:
         return clipped, []
 
     def fit_and_denoise(self, devices: DevicePool, progress: Progress) -> Result:
-        """Train a network on each plane and use it there: the published protocol."""
+        """Train a network on each plane and use it there: the published protocol.
+
+        On a GPU the planes of the run are trained together; which those are never changes.
+        """
+        count, pulse = len(self.planes), partial(progress.advance, 0)
         if devices.kind == "cpu":
-            done = devices.each(partial(self._fit_one, progress=progress), len(self.planes))
-        else:
-            done = [self._fit_on(devices, i, progress) for i in range(len(self.planes))]
-        return sum(clipped for clipped, _ in done), [fitted for _, fitted in done]
 
-    def _fit_one(self, i: int, progress: Progress, device: str = "cpu") -> tuple[int, Fitted]:
-        channel, pulse = self.job.denoisers[self.run.c], partial(progress.advance, 0)
-        source = self._source(i)
-        checkpoint = checkpoints_of(self.job.journal).of(*source)
-        seed = stream_seed(self.job.fit.seed, *source)
-        fitted = fit_plane(self.planes[i], channel, self.job.fit, seed, device, pulse, checkpoint)
-        network, one = channel.with_network(fitted.weights), slice(i, i + 1)
-        clipped = network.denoise_into(
-            self.planes[one], np.zeros(1), self.core, self.output[one], device, pulse
-        )
-        progress.advance(1)
-        return clipped, fitted
+            def one(i: int) -> Result:
+                done = self._fit_some(slice(i, i + 1), "cpu", pulse)
+                progress.advance(1)
+                return done
 
-    def _fit_on(self, devices: DevicePool, i: int, progress: Progress) -> tuple[int, Fitted]:
-        return compute_on(
+            each = devices.each(one, count)
+            return sum(clipped for clipped, _ in each), [fitted[0] for _, fitted in each]
+        together = compute_on(
             devices,
-            lambda device: self._fit_one(i, progress, device),
-            partial(progress.advance, 0),
+            lambda device: self._fit_some(slice(0, count), device, pulse),
+            pulse,
             note=progress.note,
         )
+        progress.advance(count)
+        return together
+
+    def _fit_some(self, some: slice, device: str, pulse: Pulse) -> Result:
+        """Train on some planes at once, and denoise each with its network."""
+        channel, fit = self.job.denoisers[self.run.c], self.job.fit
+        sources = [self._source(i) for i in range(some.start, some.stop)]
+        checkpoint = checkpoints_of(self.job.journal).of(*sources[0])
+        seeds = [stream_seed(fit.seed, *source) for source in sources]
+        networks = fit_planes(self.planes[some], channel, fit, seeds, device, pulse, checkpoint)
+        clipped = 0
+        for i, fitted in enumerate(networks, some.start):
+            own, network = slice(i, i + 1), channel.with_network(fitted.weights)
+            clipped += network.denoise_into(
+                self.planes[own], np.zeros(1), self.core, self.output[own], device, pulse
+            )
+        return clipped, networks
 
     def _source(self, i: int) -> tuple[int, int, int]:
         """Channel, frame and slice of a plane in the source."""
@@ -102,21 +113,24 @@ class Task:
         return np.array([self._source(i)[number] for i in range(len(self.planes))], np.float64)
 
 
-def fit_plane(
-    plane: NDArray[np.generic],
+def fit_planes(
+    planes: NDArray[np.generic],
     channel: Denoiser,
     fit: FitSettings,
-    seed: int,
+    seeds: Sequence[int],
     device: str,
     pulse: Pulse = unheard,
     checkpoint: Checkpoint | None = None,
-) -> Fitted:
-    """Train a network on one plane, with the channel's intensity map."""
-    unit, valid = channel.intensity.to_unit(plane), None
-    if fit.nan == "keep":
-        valid = valid_pixels(plane, pulse)
-        unit = fill_invalid(np.where(valid, unit, 0).astype(np.float32), valid)
-        valid = valid[None]
-    return fit_network(
-        unit[None], fit, seed, valid=valid, device=device, pulse=pulse, checkpoint=checkpoint
+) -> list[Fitted]:
+    """Train a network on each plane (n, y, x), with the channel's intensity map."""
+    units, masks = [], []
+    for plane in planes:
+        unit, valid = channel.intensity.to_unit(plane), None
+        if fit.nan == "keep":
+            valid = valid_pixels(plane, pulse)
+            unit = fill_invalid(np.where(valid, unit, 0).astype(np.float32), valid)
+        units.append(unit[None])
+        masks.append(None if valid is None else valid[None])
+    return fit_networks(
+        units, fit, seeds, valid=masks, device=device, pulse=pulse, checkpoint=checkpoint
     )

@@ -7,6 +7,7 @@ from collections.abc import Mapping
 import torch
 from torch import Tensor
 
+from fm2s_stack.fm2s.conveyor import is_lack_of_memory
 from fm2s_stack.fm2s.draws import Draws
 from fm2s_stack.fm2s.group import Group
 from fm2s_stack.progress import Pulse, unheard
@@ -129,7 +130,7 @@ class CapturedDescent(Descent):
             with torch.cuda.device(device), torch.cuda.stream(torch.cuda.current_stream(device)):
                 self._capture(draw)
         except RuntimeError as error:
-            if _lacks_memory(error):
+            if is_lack_of_memory(error):
                 raise
             # A library of this machine that cannot be captured costs speed, not the fit. Where
             # the device itself is broken, the next step says so.
@@ -181,9 +182,3 @@ def _copy(draw: Draws, buffers: Draws) -> None:
     buffers.target.copy_(draw.target)
     if buffers.weight is not None and draw.weight is not None:
         buffers.weight.copy_(draw.weight)
-
-
-def _lacks_memory(error: RuntimeError) -> bool:
-    text = str(error)
-    lacks = "out of memory" in text or "ALLOC_FAILED" in text
-    return lacks or isinstance(error, torch.cuda.OutOfMemoryError)
