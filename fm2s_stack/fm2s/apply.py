@@ -6,6 +6,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor
+from torch.nn import functional
 
 from fm2s_stack.fm2s.inference import GROUP, HALO, Blank, Inference, prepared
 from fm2s_stack.fm2s.tiles import TILE, Core, Side, Tile, tiles_of
@@ -58,15 +59,11 @@ def apply_network(
 
 def _compute(network: Inference, plane: Tensor, tile: Tile) -> NDArray[np.float32]:
     rows, columns = tile.cut((plane.shape[0], plane.shape[1]), HALO, GROUP)
-    padded = torch.zeros(1, 1, rows.length, columns.length)
-    padded[0, 0, _inner(rows), _inner(columns)] = plane[slice(*rows.read), slice(*columns.read)]
-    outputs = network(padded, _blank(rows, columns))
+    there = plane[slice(*rows.read), slice(*columns.read)]
+    padded = functional.pad(there, (columns.before, columns.after, rows.before, rows.after))
+    outputs = network(padded[None, None], _blank(rows, columns))
     height, width = (stop - start for start, stop in (tile.rows, tile.columns))
     return outputs[0, :height, :width].numpy()
-
-
-def _inner(side: Side) -> slice:
-    return slice(side.before, side.length - side.after)
 
 
 def _blank(rows: Side, columns: Side) -> Blank:

@@ -13,6 +13,7 @@ from numpy.typing import DTypeLike, NDArray
 
 LOW_PERCENT = 0.1
 HIGH_PERCENT = 99.99
+PIECE = 2**15  #: values converted at a time
 
 
 @dataclass(frozen=True)
@@ -45,10 +46,15 @@ class IntensityMap:
         wrapped. Floating point results are not clipped, save to the range of float16. With
         `clamp` the range is that of the map as well.
         """
-        levels = values.astype(np.float64)
-        levels *= self.high - self.low
-        levels += self.low
-        return clipped_to(levels, dtype, (self.low, self.high) if self.clamp else None)
+        flat, result, clipped = values.reshape(-1), np.empty(values.size, dtype), 0
+        bounds = (self.low, self.high) if self.clamp else None
+        for start in range(0, flat.size, PIECE):  # in double precision they stay in the cache
+            levels = flat[start : start + PIECE].astype(np.float64)
+            levels *= self.high - self.low
+            levels += self.low
+            result[start : start + PIECE], count = clipped_to(levels, dtype, bounds)
+            clipped += count
+        return result.reshape(values.shape), clipped
 
 
 def clipped_to(
@@ -72,6 +78,8 @@ def clipped_to(
         low, high = max(low, bounds[0]), min(high, bounds[1])
     if wanted.kind in "iu":
         np.rint(levels, out=levels)
+    if not levels.size or (levels.min() >= low and levels.max() <= high):
+        return levels.astype(wanted), 0
     outside = int(np.count_nonzero((levels < low) | (levels > high)))
     return np.clip(levels, low, high, out=levels).astype(wanted), outside
 
