@@ -109,11 +109,14 @@ def _print_plan(
     trained: bool,
 ) -> None:
     from fm2s_stack.cli.describe import describe_plan, plan_lines
+    from fm2s_stack.engine.devices import find_devices
     from fm2s_stack.job.planning import plan_stack
     from fm2s_stack.memory import memory_of_worker
 
     if run.workers:  # the plan is that of one process
         run = replace(run, threads=1, memory=memory_of_worker(run.memory, run.workers))
+    elif run.scheduler is None:
+        run = replace(run, device=",".join(find_devices(run.device)))
     plan = plan_stack(stack, fit, write=write, run=run, trained=trained)
     if as_json:
         click.echo(json.dumps(describe_plan(plan), indent=2))
