@@ -146,12 +146,17 @@ def test_the_copy_is_the_movie(script, terms, movie, tmp_path):
 
 def test_the_network_is_run_over_every_frame_that_is_counted(script, terms, movie, monkeypatch):
     limits, calls = script("bench_limits"), []
-    real = limits.run_network
-    monkeypatch.setattr(limits, "run_network", lambda *given: (calls.append(given), real(*given)))
+    real = limits.apply_network
+
+    def counted(weights, plane, core):
+        calls.append(plane)
+        return real(weights, plane, core)
+
+    monkeypatch.setattr(limits, "apply_network", counted)
     found = limits.network_limit(terms, str(movie), 0.0, 7)
     assert found["frames"] == 7
     assert len(calls) == 8  # one before the clock starts
-    assert all(plane.shape == (40, 40) for _, plane, _ in calls)
+    assert all(plane.shape == (40, 40) for plane in calls)
 
 
 def test_the_published_protocol_counts_its_timed_draws(script, terms, movie):

@@ -138,7 +138,7 @@ def test_a_gpu_that_no_worker_declares_is_not_waited_for(processes, folder):
     words = ("-c", "srdtrans", "--steps", "1", "--device", "cuda")
     line = refused(folder, address, *words)
     assert "worker plain" in line and "declare no resource GPU" in line
-    assert "--resources GPU=2" in line
+    assert "--resources GPU=4" in line
 
 
 @pytest.mark.slow

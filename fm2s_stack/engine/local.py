@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 
+from fm2s_stack.engine.allocator import return_large_buffers
 from fm2s_stack.engine.device_pool import DevicePool
 from fm2s_stack.engine.pool import run_in_threads
 from fm2s_stack.engine.work import Result, Task, Work
@@ -42,6 +43,7 @@ class Here:
     ) -> list[Result]:
         """Do every task, as `Place` says; those not begun are left when one fails."""
         told = Stoppable(progress)
+        return_large_buffers()
         self.devices.bound(work.threads)
 
         def do(task: Task) -> Result:

@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from fm2s_stack import __version__
+from fm2s_stack.engine.allocator import return_large_buffers
 from fm2s_stack.engine.device_pool import DevicePool
 from fm2s_stack.engine.devices import find_devices
 from fm2s_stack.errors import ClusterError, Fm2sError, StackError, StoppedEarly
@@ -98,6 +99,7 @@ def perform(errand: Errand, task: object) -> Outcome:
 
     worker = get_worker()
     leash = _Leash(worker, str(worker.get_current_task()))
+    return_large_buffers()
     try:
         _require_same(errand.versions)
         pool = _pool(errand.device, errand.slots or worker.state.nthreads)
