@@ -19,7 +19,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from fm2s_stack.fm2s.levels import carrier
+from fm2s_stack.fm2s.levels import carrier, torch_type
 from fm2s_stack.progress import Pulse, unheard
 
 MOST_PLANES = 64  #: of a batch: more only take memory
@@ -200,7 +200,7 @@ def affordable_batch(device: str, bytes_of_plane: int, bytes_of_call: int) -> in
 
 
 def _slot(runway: Runway, carried: NDArray, outgoing: NDArray, count: int) -> _Slot:
-    came, gone = (_torch_type(array) for array in (carried, outgoing))
+    came, gone = (torch_type(array.dtype) for array in (carried, outgoing))
     shape = (count, *carried.shape[1:])
     return _Slot(
         came=runway.host(shape, came),
@@ -232,7 +232,3 @@ def _collect(runway: Runway, slot: _Slot, outgoing: NDArray) -> int:
     np.copyto(outgoing[numbers.start : numbers.stop], slot.result[: len(numbers)].numpy())
     slot.made = slot.landed = None  # nothing reads them any more: their memory may be used again
     return int(slot.clipped)
-
-
-def _torch_type(array: NDArray) -> torch.dtype:
-    return torch.from_numpy(np.empty(0, array.dtype)).dtype

@@ -58,8 +58,8 @@ class Levels:
         clipped = ((levels < least) | (levels > most)).sum()
         levels.clamp_(least, most)
         if self.target.kind == "f":
-            return levels.to(_torch_type(self.target)), clipped
-        return levels.to(torch.int64).to(_torch_type(carrier(self.target))), clipped
+            return levels.to(torch_type(self.target)), clipped
+        return levels.to(torch.int64).to(torch_type(carrier(self.target))), clipped
 
     def _as_numbers(self, carried: Tensor) -> Tensor:
         if self.source not in _CARRIERS:
@@ -76,5 +76,6 @@ class Levels:
         )
 
 
-def _torch_type(dtype: np.dtype) -> torch.dtype:
+def torch_type(dtype: np.dtype) -> torch.dtype:
+    """What torch calls a pixel type that it has."""
     return torch.from_numpy(np.empty(0, dtype)).dtype
