@@ -14,6 +14,7 @@ from fm2s_stack.progress import Pulse, unheard
 from fm2s_stack.settings import STEPS_PER_DRAW
 
 LEARNING_RATE = 1e-3
+SECOND_DECAY = 0.999  #: of Adam's mean of squared gradients, as published
 WARM_UP = 3  #: times that all is run before it is captured, as torch's notes on CUDA graphs do
 
 
@@ -27,12 +28,17 @@ class Descent:
     pulse
         Called after every layer, forwards and backwards: one of a plane of 4 million pixels
         takes seconds. What it raises leaves the parameters as they were before the step.
+    second_decay
+        Of Adam's mean of squared gradients, a step.
     """
 
-    def __init__(self, group: Group, pulse: Pulse = unheard) -> None:
+    def __init__(
+        self, group: Group, pulse: Pulse = unheard, second_decay: float = SECOND_DECAY
+    ) -> None:
         self.group, self._pulse = group, pulse
         group.flat.grad = group.gradient
-        self._adam = torch.optim.Adam([group.flat], lr=LEARNING_RATE, fused=True)
+        betas = (0.9, second_decay)
+        self._adam = torch.optim.Adam([group.flat], lr=LEARNING_RATE, betas=betas, fused=True)
         # Made here, as Adam itself would before its first step: so it can be set in place,
         # where a captured graph goes on looking for it.
         self._moments = {
@@ -100,8 +106,10 @@ class CapturedDescent(Descent):
     place: https://docs.pytorch.org/docs/stable/notes/cuda.html#cuda-graphs
     """
 
-    def __init__(self, group: Group, pulse: Pulse = unheard) -> None:
-        super().__init__(group, pulse)
+    def __init__(
+        self, group: Group, pulse: Pulse = unheard, second_decay: float = SECOND_DECAY
+    ) -> None:
+        super().__init__(group, pulse, second_decay)
         self._graph: torch.cuda.CUDAGraph | None = None
         self._capturable = True
 

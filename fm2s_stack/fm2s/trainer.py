@@ -12,13 +12,17 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from fm2s_stack.fm2s import network
-from fm2s_stack.fm2s.descent import CapturedDescent, Descent
+from fm2s_stack.fm2s.descent import SECOND_DECAY, CapturedDescent, Descent
 from fm2s_stack.fm2s.draws import DRAWS_AT_A_TIME, Drawer, Draws, beside
 from fm2s_stack.fm2s.group import Group
 from fm2s_stack.fm2s.training_planes import TrainingPlane
 from fm2s_stack.progress import Pulse, unheard
 from fm2s_stack.settings import STEPS_PER_DRAW, FitSettings
 
+#: Of Adam's mean of squared gradients, a step, with crops: after a rare bright one the mean that is
+#: published, over a thousand steps, leaves steps too short to come back. Mean SI-PSNR over five
+#: images of data/ and five seeds: 36.53 dB with 0.999, 36.80 with this.
+CROPS_DECAY = 0.98
 AVERAGED_DRAWS = 100  #: last draws whose weights are averaged, a quarter of all at most
 LOSS_DRAWS = 50  #: last draws whose loss is reported
 
@@ -66,7 +70,8 @@ class Trainer:
         start = torch.stack([drawer.initial_parameters() for drawer in self._drawers])
         self._group = Group(start.to(device), settings.preset.amplification)
         captured = settings.crop is not None and torch.device(device).type == "cuda"
-        self._descent = (CapturedDescent if captured else Descent)(self._group, pulse)
+        decay = SECOND_DECAY if settings.crop is None else CROPS_DECAY
+        self._descent = (CapturedDescent if captured else Descent)(self._group, pulse, decay)
         averaged = min(AVERAGED_DRAWS, settings.draws // 4) if settings.crop is not None else 1
         self._last: deque[Tensor] = deque(maxlen=max(averaged, 1))
         self._losses: deque[Tensor] = deque(maxlen=LOSS_DRAWS)
