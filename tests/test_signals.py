@@ -19,7 +19,9 @@ import tifffile
 from crash_tools import PLACE, Server, content, done_once, untouched, words
 
 from fm2s_stack.cli.signals import stop_on_signals
+from fm2s_stack.engine import pool
 from fm2s_stack.errors import StoppedEarly
+from fm2s_stack.progress import Silent, Stoppable
 from fm2s_stack.stopping import Stop
 
 pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="forks a server, sends SIGUSR1")
@@ -251,3 +253,30 @@ def test_a_stop_that_a_callback_swallows_is_not_told_as_an_error(monkeypatch):
     assert [type(met.exc_value) for met in told] == [ValueError]
     sys.unraisablehook(SimpleNamespace(exc_value=StoppedEarly("later")))
     assert len(told) == 2
+
+
+def test_a_signal_while_a_thread_starts_leaves_nothing_at_work(monkeypatch):
+    """The pool does not know such a thread, and does not wait for it."""
+    ended, at_work = threading.Event(), threading.Event()
+    told, start = Stoppable(Silent()), threading.Thread.start
+
+    def work(task: int) -> None:
+        at_work.set()
+        try:
+            while True:
+                told.advance(0)
+                time.sleep(0.01)
+        finally:
+            ended.set()
+
+    def interrupted(thread: threading.Thread) -> None:
+        start(thread)
+        assert at_work.wait(30)
+        raise StoppedEarly("stopped early: SIGTERM")
+
+    monkeypatch.setattr(pool, "GRACE", 0.1)
+    with monkeypatch.context() as patch:
+        patch.setattr(threading.Thread, "start", interrupted)
+        with pytest.raises(StoppedEarly, match="SIGTERM"):
+            pool.run_in_threads(work, [1, 2], 2, told, lambda: None)
+    assert ended.wait(30)

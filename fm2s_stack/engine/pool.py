@@ -49,8 +49,11 @@ def run_in_threads(
         flight have `GRACE` seconds to end before their next report raises.
     """
     with ThreadPoolExecutor(max(1, threads), thread_name_prefix="work") as pool:
-        futures = [pool.submit(work, task) for task in tasks]
+        futures: list[Future[Result]] = []
         try:
+            # Within the try: a signal while a thread starts leaves it running, unknown to the
+            # pool, which would not wait for it but the process at its end.
+            futures.extend(pool.submit(work, task) for task in tasks)
             _await(futures, check)
         except BaseException:
             for future in futures:
