@@ -198,7 +198,7 @@ def disk(tmp_path):
 def test_an_output_on_another_file_system_is_continued(server, undisturbed, tmp_path, disk):
     folder = undisturbed("every").copy(tmp_path / "here")
     there = [w.replace("out.zarr", str(disk / "new.zarr")) for w in words("every")]
-    assert server.run(folder, *there, "--stop-after", "0.5s").code == 75
+    assert server.run(folder, *there, "--stop-after", "0.15s").code == 75
     ended = server.run(folder, *there)
     assert ended.code == 0, ended.err
     same_pixels(disk / "new.zarr", undisturbed)
