@@ -9,7 +9,7 @@ from contextlib import contextmanager
 from typing import TypeVar
 
 from fm2s_stack.engine.arithmetic import repeatable
-from fm2s_stack.engine.devices import device_kind
+from fm2s_stack.engine.devices import FEEDING, SERVED, device_kind
 from fm2s_stack.errors import DeviceError
 
 T = TypeVar("T")
@@ -37,6 +37,9 @@ class DevicePool:
         self._alone: set[str] = set()  # devices that somebody empties to have them alone
         self._changed = threading.Condition()
         self._threads: ThreadPoolExecutor | None = None
+        writers = -(-threads // SERVED) if self.kind == "cpu" else FEEDING * len(names)
+        #: Held while a unit is encoded, whose copies of it then add up no more the longer a movie.
+        self.writing = threading.BoundedSemaphore(writers)
 
     @property
     def device(self) -> str:

@@ -8,6 +8,7 @@ from pathlib import Path
 
 from fm2s_stack.errors import DeviceError, UsageError
 
+SERVED = 6  #: threads of the CPU whose planes one more thread reads and writes
 FEEDING = 5  #: units being read or written for each GPU at most: what one keeps busy
 
 _GPUS = re.compile(r"cuda(:\d+)?(,(cuda:)?\d+)*")

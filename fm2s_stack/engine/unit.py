@@ -43,7 +43,8 @@ def run_unit(job: Job, unit: Unit, devices: DevicePool, progress: Progress) -> U
     made = compute_unit(job, unit, devices, progress)
     if job.claim is not None:
         job.claim.require()
-    keys = job.layout.write(unit, made.planes)
+    with devices.writing:
+        keys = job.layout.write(unit, made.planes)
     if made.networks:
         keys += _store_networks(job, unit, made.networks)
     files = flush_files(job.layout.path, keys)

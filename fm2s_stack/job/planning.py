@@ -6,7 +6,7 @@ from dataclasses import replace
 
 import numpy as np
 
-from fm2s_stack.engine.devices import FEEDING, usable_threads
+from fm2s_stack.engine.devices import FEEDING, SERVED, usable_threads
 from fm2s_stack.errors import UsageError
 from fm2s_stack.image import Shape5, StackAxis
 from fm2s_stack.memory import allowed_memory
@@ -88,7 +88,7 @@ def _slots(run: RunSettings) -> tuple[int, int]:
     """
     threads = usable_threads(run.threads)
     if run.device in ("cpu", "auto"):
-        return threads, min(threads + 1, 2 + -(-threads // 6))
+        return threads, min(threads + 1, 2 + -(-threads // SERVED))
     gpus = max(1, run.device.count(",") + 1)
     return gpus, gpus + max(1, min(threads, FEEDING * gpus))
 
