@@ -158,7 +158,7 @@ def test_the_files_hold_the_frames_the_traces_and_the_scale(tmp_path: Path) -> N
         pixels = tifffile.xml2dict(tiff.ome_metadata)["OME"]["Image"]["Pixels"]
     assert pixels["PhysicalSizeX"] == pixels["PhysicalSizeY"] == 1.0
     assert pixels["TimeIncrement"] == pytest.approx(1 / 30)
-    assert len(list(files.movie.parent.iterdir())) == 4
+    assert len(list(files.movie.parent.iterdir())) == 6
 
 
 def test_a_folder_gets_a_movie_tif(tmp_path: Path) -> None:

@@ -24,7 +24,9 @@ SPIKE = 0.3  # calcium of one spike, in units in which response saturates at 1
 class Population(NamedTuple):
     """Some spiking units of one kind."""
 
-    stream: Literal["cell activity", "axon activity"]  #: its random numbers: rates, windows
+    stream: Literal[
+        "cell activity", "axon activity", "margin activity"
+    ]  #: its random numbers: rates, windows
     size: int  #: number of units
     rate: float  #: bursts a second, median over units
 
@@ -54,9 +56,10 @@ def response(simulation: Simulation, frame: int, population: Population) -> Floa
         ``1 - exp(-calcium)``: linear for single spikes, saturating as an indicator does.
     """
     now = frame * simulation.frame_interval
-    windows = [spikes_of_window(simulation, k, population) for k in _windows(simulation, now)]
-    age = now - np.concatenate([spikes.time for spikes in windows])
-    unit = np.concatenate([spikes.unit for spikes in windows])
+    seen = windows(now, GLOW * simulation.decay)
+    drawn = [spikes_of_window(simulation, window, population) for window in seen]
+    age = now - np.concatenate([spikes.time for spikes in drawn])
+    unit = np.concatenate([spikes.unit for spikes in drawn])
     glowing = (age > 0) & (age < GLOW * simulation.decay)
     each = SPIKE * kernel(age[glowing], simulation.rise, simulation.decay)
     calcium = np.bincount(unit[glowing], weights=each, minlength=population.size)
@@ -78,20 +81,35 @@ def spikes_of_window(simulation: Simulation, window: int, population: Population
     Bursts are a Poisson process whose rate differs from unit to unit (log-normal, as in
     cortex); the spikes of a burst follow each other at exponential intervals.
     """
-    # Windows before the movie are negative, indices of random streams are not, and 0 is
-    # that of the rates.
-    index = 2 * window + 2 if window >= 0 else -2 * window - 1
-    rng = simulation.random(population.stream, index)
-    bursts = rng.poisson(burst_rates(simulation, population) * WINDOW)
-    unit = np.repeat(np.arange(population.size), bursts)
-    start = window * WINDOW + rng.uniform(0, WINDOW, unit.size)
-    spikes = 1 + rng.poisson(simulation.burst_spikes, unit.size)
-    gaps = rng.exponential(simulation.spike_interval, spikes.sum())
+    rng = simulation.random(population.stream, window_index(window))
+    rates = burst_rates(simulation, population)
+    start, interval = window * WINDOW, simulation.spike_interval
+    return draw_bursts(rng, rates, start, simulation.burst_spikes, interval)
+
+
+def draw_bursts(
+    rng: np.random.Generator, rates: Float, begin: float, more: float, interval: float
+) -> Spikes:
+    """Bursts that begin within `WINDOW` of `begin`, `rates` a second, one rate a unit.
+
+    A burst is one spike and `more` others on average, `interval` seconds apart on average.
+    """
+    bursts = rng.poisson(rates * WINDOW)
+    unit = np.repeat(np.arange(len(rates)), bursts)
+    start = begin + rng.uniform(0, WINDOW, unit.size)
+    spikes = 1 + rng.poisson(more, unit.size)
+    gaps = rng.exponential(interval, spikes.sum())
     first = np.cumsum(spikes) - spikes
     gaps[first] = 0
     elapsed = np.cumsum(gaps)
     time = np.repeat(start - elapsed[first], spikes) + elapsed
     return Spikes(time, np.repeat(unit, spikes))
+
+
+def window_index(window: int) -> int:
+    """Which of a stream's random numbers are a window's: 1 and on; 0 is for what never changes."""
+    # Windows before the movie are negative, indices of random streams are not.
+    return 2 * window + 2 if window >= 0 else -2 * window - 1
 
 
 def burst_rates(simulation: Simulation, population: Population) -> Float:
@@ -100,7 +118,7 @@ def burst_rates(simulation: Simulation, population: Population) -> Float:
     return population.rate * rng.lognormal(0.0, 0.8, population.size)
 
 
-def _windows(simulation: Simulation, now: float) -> range:
+def windows(now: float, memory: float) -> range:
+    """Windows of time whose bursts may show `memory` seconds later, at `now`."""
     # A burst lasts seconds at most: one more window back holds those that began earlier.
-    oldest = now - GLOW * simulation.decay
-    return range(int(oldest // WINDOW) - 1, int(now // WINDOW) + 1)
+    return range(int((now - memory) // WINDOW) - 1, int(now // WINDOW) + 1)

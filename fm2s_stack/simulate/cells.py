@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
@@ -39,25 +39,49 @@ class Cells:
 def place_cells(simulation: Simulation) -> Cells:
     """Cells at random places that hardly touch, a quarter of them out of focus."""
     rng = simulation.random("cells")
-    y, x = _places(simulation, rng)
-    n = len(y)
+    size = np.array([simulation.height, simulation.width], dtype=float)
+    wanted = round(simulation.cell_density * size.prod() * simulation.pixel_size**2)
+    candidates = rng.uniform(0, size, (TRIES * wanted, 2))
+    places = keep_apart(candidates, np.empty((0, 2)), wanted, least_distance(simulation))
+    cells = draw_cells(simulation, rng, places)
+    return replace(cells, brightness=cells.brightness / cells.brightness.max(initial=1e-9))
+
+
+def place_cells_beyond(simulation: Simulation, cells: Cells) -> Cells:
+    """Cells in the margin around the field, into which motion brings them."""
+    rng = simulation.random("margin cells")
+    size = np.array([simulation.height, simulation.width], dtype=float)
+    outer = size + 2 * simulation.margin
+    density = simulation.cell_density * simulation.pixel_size**2
+    candidates = rng.uniform(0, outer, (TRIES * round(density * outer.prod()), 2))
+    candidates -= simulation.margin
+    beyond = ((candidates < 0) | (candidates >= size)).any(axis=1)
+    standing = np.stack([cells.y, cells.x], axis=1)
+    wanted = round(density * (outer.prod() - size.prod()))
+    places = keep_apart(candidates[beyond], standing, wanted, least_distance(simulation))
+    return draw_cells(simulation, rng, places)
+
+
+def draw_cells(simulation: Simulation, rng: np.random.Generator, places: Float) -> Cells:
+    """Cells of random looks at `places`, rows of (y, x) in pixels."""
+    n = len(places)
     micrometre = 1 / simulation.pixel_size
     deeper = rng.random(n) < DEEPER
     brightness = (0.3 + 0.7 * rng.beta(1.3, 2.2, n)) * np.where(deeper, 0.45, 1.0)
     return Cells(
-        y=y,
-        x=x,
+        y=places[:, 0],
+        x=places[:, 1],
         radius=simulation.cell_diameter / 2 * micrometre * rng.uniform(0.82, 1.18, n),
         stretch=rng.uniform(0.02, 0.16, n),
         angle=rng.uniform(0, np.pi, n),
-        brightness=brightness / brightness.max(initial=1e-9),
+        brightness=brightness,
         rest=rng.uniform(0.22, 0.4, n),
         softness=np.where(deeper, OUT_OF_FOCUS, IN_FOCUS) * micrometre,
     )
 
 
 def cell_image(
-    cells: Cells, index: int, shape: tuple[int, int]
+    cells: Cells, index: int, shape: tuple[int, int], margin: int = 0
 ) -> tuple[tuple[slice, slice], Float, Float]:
     """One cell, in the box of the field that it touches.
 
@@ -66,7 +90,9 @@ def cell_image(
     cells, index
         Which cell.
     shape
-        Rows and columns of the field.
+        Rows and columns of the field, its margin included.
+    margin
+        Pixels by which it is wider than the field that cells are placed in, on each side.
 
     Returns
     -------
@@ -80,31 +106,47 @@ def cell_image(
     radius, softness = cells.radius[index], cells.softness[index]
     reach = radius * (1 + cells.stretch[index]) + 5 * softness
     centre = (cells.y[index], cells.x[index])
-    box = (_span(centre[0], reach, shape[0]), _span(centre[1], reach, shape[1]))
-    y, x = np.mgrid[box]
+    box = (
+        _span(centre[0] + margin, reach, shape[0]),
+        _span(centre[1] + margin, reach, shape[1]),
+    )
+    y, x = np.mgrid[box] - margin
     angle = np.arctan2(y - centre[0], x - centre[1])
-    outline = radius * (1 + cells.stretch[index] * np.cos(2 * (angle - cells.angle[index])))
+    outline = outline_radius(cells, index, angle)
     distance = np.hypot(y - centre[0], x - centre[1])
     body = _inside(outline - distance, softness)
     nucleus = _inside(NUCLEUS * outline - distance, 1.3 * softness)
     return box, body, body * (1 - NUCLEUS_DARKNESS * nucleus)
 
 
-def _places(simulation: Simulation, rng: np.random.Generator) -> tuple[Float, Float]:
-    size = np.array([simulation.height, simulation.width], dtype=float)
-    wanted = round(simulation.cell_density * size.prod() * simulation.pixel_size**2)
-    apart = CROWDING * simulation.cell_diameter / simulation.pixel_size
-    taken = np.empty((wanted, 2))
-    count = 0
-    for place in rng.uniform(0, size, (TRIES * wanted, 2)):
-        if count < wanted and (((taken[:count] - place) ** 2).sum(axis=1) > apart**2).all():
+def outline_radius(cells: Cells, index: int, angle: Float) -> Float:
+    """Distance of a cell's outline from its centre, in pixels, in directions in radians."""
+    radius: Float = cells.radius[index] * (
+        1 + cells.stretch[index] * np.cos(2 * (angle - cells.angle[index]))
+    )
+    return radius
+
+
+def least_distance(simulation: Simulation) -> float:
+    """Least distance of the centres of two cells, pixels."""
+    return CROWDING * simulation.cell_diameter / simulation.pixel_size
+
+
+def keep_apart(candidates: Float, standing: Float, wanted: int, apart: float) -> Float:
+    """The first `wanted` candidates that keep their distance from what stands and each other."""
+    taken = np.concatenate([standing, np.empty((wanted, standing.shape[1]))])
+    count = len(standing)
+    for place in candidates:
+        if count == len(taken):
+            break
+        if (((taken[:count] - place) ** 2).sum(axis=1) > apart**2).all():
             taken[count] = place
             count += 1
-    return taken[:count, 0], taken[:count, 1]
+    return taken[len(standing) : count]
 
 
 def _span(centre: float, reach: float, length: int) -> slice:
-    return slice(max(0, int(centre - reach)), min(length, int(centre + reach) + 2))
+    return slice(max(0, int(centre - reach)), max(0, min(length, int(centre + reach) + 2)))
 
 
 def _inside(depth: Float, softness: float) -> Float:

@@ -1,4 +1,4 @@
-"""A simulated movie on disk: noisy movie, truth, traces and cells."""
+"""A simulated movie on disk: noisy movie, truth, traces, cells, regions and motion."""
 
 from __future__ import annotations
 
@@ -12,7 +12,9 @@ from pathlib import Path
 import numpy as np
 
 from fm2s_stack.errors import OutputError, OutputExists, UsageError
+from fm2s_stack.simulate.motion import displacement
 from fm2s_stack.simulate.movie import delta_f_over_f, noisy_frame, truth_frame
+from fm2s_stack.simulate.regions import cell_regions
 from fm2s_stack.simulate.scene import scene
 from fm2s_stack.simulate.settings import Simulation
 
@@ -29,6 +31,8 @@ class SimulationFiles:
     truth: Path  #: expectation of every pixel in grey levels, OME-TIFF, TYX, float32
     traces: Path  #: CSV: frame, time in seconds, true dF/F of every cell
     cells: Path  #: CSV: cell, row and column of its centre, mean radius, all in pixels
+    regions: Path  #: labels of the pixels inside the cells at rest, OME-TIFF, YX, uint16
+    motion: Path  #: CSV: frame, time in seconds, rows and columns it is displaced from rest
 
     @classmethod
     def at(cls, path: Path) -> SimulationFiles:
@@ -42,11 +46,14 @@ class SimulationFiles:
             truth=movie.with_name(f"{stem}_truth.tif"),
             traces=movie.with_name(f"{stem}_traces.csv"),
             cells=movie.with_name(f"{stem}_cells.csv"),
+            regions=movie.with_name(f"{stem}_regions.tif"),
+            motion=movie.with_name(f"{stem}_motion.csv"),
         )
 
     def __iter__(self) -> Iterator[Path]:
         # The movie last: where it stands, all stand.
-        return iter((self.truth, self.traces, self.cells, self.movie))
+        aside = (self.truth, self.traces, self.cells, self.regions, self.motion)
+        return iter((*aside, self.movie))
 
 
 def write_simulation(
@@ -95,7 +102,9 @@ def write_simulation(
         files.movie.parent.mkdir(parents=True, exist_ok=True)
         with _replacing(files) as partial:
             _write_cells(partial.cells, simulation)
+            _write_regions(partial.regions, simulation)
             _write_traces(partial.traces, simulation)
+            _write_motion(partial.motion, simulation)
             _write_tiff(partial.truth, simulation, truth_frame, np.dtype("float32"), None)
             _write_tiff(
                 partial.movie, simulation, noisy_frame, np.dtype(simulation.dtype), progress
@@ -170,6 +179,26 @@ def _write_traces(path: Path, simulation: Simulation) -> None:
             time = frame * simulation.frame_interval
             change = delta_f_over_f(simulation, frame)
             table.writerow([frame, f"{time:.6f}", *(f"{value:.6f}" for value in change)])
+
+
+def _write_motion(path: Path, simulation: Simulation) -> None:
+    with path.open("w", newline="", encoding="ascii") as file:
+        table = csv.writer(file)
+        table.writerow(["frame", "time_s", "dy_px", "dx_px"])
+        for frame in range(simulation.frames):
+            time = frame * simulation.frame_interval
+            by = displacement(simulation, frame)
+            table.writerow([frame, f"{time:.6f}", *(f"{value:.6f}" for value in by)])
+
+
+def _write_regions(path: Path, simulation: Simulation) -> None:
+    import tifffile
+
+    labels = cell_regions(simulation)
+    ome = {key: value for key, value in _ome(simulation).items() if "Time" not in key}
+    tifffile.imwrite(
+        path, labels, ome=True, photometric="minisblack", metadata={**ome, "axes": "YX"}
+    )
 
 
 def _write_cells(path: Path, simulation: Simulation) -> None:

@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+from typing import Literal
+
 import numpy as np
 from numpy.typing import NDArray
 
 from fm2s_stack.errors import UsageError
 from fm2s_stack.simulate.activity import Population, response
+from fm2s_stack.simulate.cells import Cells
+from fm2s_stack.simulate.motion import displacement, moved
 from fm2s_stack.simulate.scene import BUNDLES, scene
 from fm2s_stack.simulate.settings import Simulation
 
@@ -49,39 +53,57 @@ def noisy_frame(simulation: Simulation, frame: int) -> NDArray[np.integer]:
     -------
     ndarray of ``simulation.dtype``, shape (height, width)
         Grey levels. The variance of a pixel is ``gain**2 * photons + read_noise**2``
-        (and that of rounding, 1/12), whatever the correlation.
+        (and that of rounding, 1/12), whatever the correlation, where nothing is clipped.
     """
     photons = expected_photons(simulation, frame)
     noise = detector_noise(simulation, frame, photons)
     levels = simulation.dark_level + simulation.gain * photons + noise
-    limits = np.iinfo(simulation.dtype)
-    return np.clip(np.rint(levels), limits.min, limits.max).astype(simulation.dtype)
+    darkest = np.iinfo(simulation.dtype).min
+    return np.clip(np.rint(levels), darkest, simulation.brightest_level).astype(simulation.dtype)
 
 
 def expected_photons(simulation: Simulation, frame: int) -> Float:
     """Photons expected in every pixel of a frame, shape (height, width)."""
     if frame < 0:
         raise UsageError(f"simulation: frame {frame}, expected 0 or more")
-    view = scene(simulation)
-    pulse = 1 + view.bundles @ (NEUROPIL_CHANGE * response(simulation, frame, AXONS))
-    bodies = view.footprints @ cell_light(simulation, frame)
-    light = view.background + view.neuropil * pulse + bodies.reshape(pulse.shape)
-    photons: Float = simulation.photons * light
+    light = light_at_rest_position(simulation, frame)
+    if simulation.motion:
+        light = moved(light, displacement(simulation, frame), simulation.margin)
+    photons: Float = simulation.photons * simulation.bleached(frame) * light
     return photons
 
 
-def cell_light(simulation: Simulation, frame: int) -> Float:
+def light_at_rest_position(simulation: Simulation, frame: int) -> Float:
+    """Light of field and margin before motion and bleaching, in parts of the photon budget."""
+    view = scene(simulation)
+    pulse = 1 + view.bundles @ (NEUROPIL_CHANGE * response(simulation, frame, AXONS))
+    each = cell_light(simulation, frame, view.cells, "cell activity")
+    beyond = cell_light(simulation, frame, view.beyond, "margin activity")
+    bodies = view.footprints @ np.concatenate([each, beyond])
+    light: Float = view.background + view.neuropil * pulse + bodies.reshape(pulse.shape)
+    return light
+
+
+def cell_light(
+    simulation: Simulation,
+    frame: int,
+    cells: Cells,
+    stream: Literal["cell activity", "margin activity"],
+) -> Float:
     """Light of each cell as a part of its light when fully active, shape (cells,)."""
-    cells = scene(simulation).cells
-    population = Population("cell activity", len(cells), simulation.burst_rate)
-    active = response(simulation, frame, population)
+    active = response(simulation, frame, Population(stream, len(cells), simulation.burst_rate))
     light: Float = cells.rest + (1 - cells.rest) * active
     return light
 
 
 def delta_f_over_f(simulation: Simulation, frame: int) -> Float:
-    """True relative brightening of each cell over its light at rest, shape (cells,)."""
-    change: Float = cell_light(simulation, frame) / scene(simulation).cells.rest - 1
+    """True relative brightening of each cell over its light at rest, shape (cells,).
+
+    It is that of the indicator in the cell alone: neither bleaching, which takes from rest
+    and activity alike, nor motion, nor the light of neuropil and neighbours is in it.
+    """
+    cells = scene(simulation).cells
+    change: Float = cell_light(simulation, frame, cells, "cell activity") / cells.rest - 1
     return change
 
 

@@ -1,7 +1,8 @@
-"""The settings of a simulated movie, and the random streams derived from them."""
+"""The settings of a simulated recording, and the random streams derived from them."""
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from typing import Literal, get_args
 
@@ -9,8 +10,16 @@ import numpy as np
 
 from fm2s_stack.errors import UsageError
 
+SPLINE_REACH = 8  # pixels from an edge within which interpolating would show it
+
 PixelType = Literal["uint8", "uint16", "int16"]
-Stream = Literal["scene", "cells", "noise", "cell activity", "axon activity"]
+# A stream is drawn from by its place in this list: add at the end.
+# fmt: off
+Stream = Literal[
+    "scene", "cells", "noise", "cell activity", "axon activity",
+    "motion", "margin cells", "margin activity",
+]
+# fmt: on
 
 _ABOVE_ZERO = (
     *("frames", "height", "width", "photons", "background", "cell_diameter", "decay", "rise"),
@@ -54,6 +63,10 @@ class Simulation:
     offset: float | None = None  #: grey level of darkness; None: 200, 20 or (int16) 0
     read_noise: float = 20.0  #: standard deviation of the noise of darkness, grey levels
     correlation: float = 0.0  #: of the noise of horizontal neighbours, -0.5 to 0.5
+    saturation: int | None = None  #: grey level at which the detector clips; None: the pixel type's
+
+    bleaching: float = 0.0  #: part of the light lost from the first to the last frame, 0 to < 1
+    motion: float = 0.0  #: most that the field is displaced from rest, pixels
 
     pixel_size: float = 1.0  #: micrometres
     frame_interval: float = 1 / 30  #: seconds
@@ -65,6 +78,17 @@ class Simulation:
             self._require(name, getattr(self, name) >= 0, "0 or more")
         self._require("correlation", abs(self.correlation) <= 0.5, "-0.5 to 0.5")
         self._require("dtype", self.dtype in get_args(PixelType), "uint8, uint16 or int16")
+        self._require("bleaching", 0 <= self.bleaching < 1, "0 or more and below 1")
+        most = min(self.height, self.width) / 4
+        self._require("motion", 0 <= self.motion <= most, f"0 to {most:g}, a quarter of the field")
+        self._require_saturation()
+
+    def _require_saturation(self) -> None:
+        highest = int(np.iinfo(self.dtype).max)
+        fulfilled = self.saturation is None or self.dark_level < self.saturation <= highest
+        self._require(
+            "saturation", fulfilled, f"above the dark level {self.dark_level:g}, up to {highest}"
+        )
 
     def _require(self, name: str, fulfilled: bool, expected: str) -> None:
         if not fulfilled:
@@ -77,6 +101,20 @@ class Simulation:
             return self.offset
         # ScanImage subtracts the offset of its digitizer: darkness scatters around 0.
         return {"uint8": 20.0, "uint16": 200.0, "int16": 0.0}[self.dtype]
+
+    @property
+    def margin(self) -> int:
+        """Pixels of tissue around the field that motion can bring into it."""
+        return math.ceil(self.motion) + SPLINE_REACH if self.motion else 0
+
+    @property
+    def brightest_level(self) -> int:
+        """Grey level that no pixel of the noisy movie exceeds."""
+        return int(np.iinfo(self.dtype).max) if self.saturation is None else self.saturation
+
+    def bleached(self, frame: int) -> float:
+        """Part of the light that bleaching has left in a frame, 1 in the first."""
+        return float((1 - self.bleaching) ** (frame / max(1, self.frames - 1)))
 
     def random(self, stream: Stream, index: int = 0) -> np.random.Generator:
         """The random numbers of one ingredient at one place, independent of all others."""
