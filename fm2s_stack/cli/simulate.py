@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from pathlib import Path
+from typing import Any
 
 import click
 
@@ -15,9 +16,28 @@ from fm2s_stack.cli.show import Show
 @click.option(
     "--frames",
     type=click.IntRange(min=1),
-    default=300,
+    help="Frames of the movie.  [default: 300, or 1 of a z-stack]",
+)
+@click.option(
+    "--slices",
+    type=click.IntRange(min=1),
+    default=1,
     show_default=True,
-    help="Frames of the movie.",
+    help="Above 1, a z-stack of as many slices in place of a movie.",
+)
+@click.option(
+    "--slice-spacing",
+    type=float,
+    default=2.0,
+    show_default=True,
+    help="Micrometres from slice to slice.",
+)
+@click.option(
+    "--scattering",
+    type=float,
+    default=150.0,
+    show_default=True,
+    help="Micrometres of depth over which the light of a z-stack falls to 1/e.",
 )
 @click.option("--size", default="256", show_default=True, help="Side, or rows x columns: 256x512.")
 @click.option(
@@ -46,7 +66,33 @@ from fm2s_stack.cli.show import Show
     type=float,
     default=0.0,
     show_default=True,
-    help="Correlation of the noise of horizontal neighbours, -0.5 to 0.5.",
+    help="Correlation of the noise of neighbours in a row, -0.5 to 0.5; columns have none.",
+)
+@click.option(
+    "--saturation",
+    type=int,
+    help="Grey level at which the detector clips, 4095 of 12 bits; the truth is not clipped.",
+)
+@click.option(
+    "--bleaching",
+    type=float,
+    default=0.0,
+    show_default=True,
+    help="Part of the light lost from the first to the last frame, 0 to below 1.",
+)
+@click.option(
+    "--motion",
+    type=float,
+    default=0.0,
+    show_default=True,
+    help="Largest displacement of the field from rest, pixels: slow drift and bouts of jerks.",
+)
+@click.option(
+    "--touching",
+    type=click.IntRange(min=0),
+    default=0,
+    show_default=True,
+    help="Pairs of cells whose outlines touch, active independently.",
 )
 @click.option(
     "--dtype",
@@ -59,41 +105,42 @@ from fm2s_stack.cli.show import Show
 @click.option("--quiet", is_flag=True, help="Say nothing but errors.")
 def command(
     output: Path,
-    frames: int,
+    frames: int | None,
+    slices: int,
     size: str,
-    seed: int,
-    photons: float,
-    read_noise: float,
-    correlation: float,
-    dtype: str,
     overwrite: bool,
     quiet: bool,
+    **settings: Any,  # noqa: ANN401
 ) -> None:
-    """Make a two-photon calcium movie with its truth and true traces.
+    """Make a two-photon calcium movie or z-stack with its truth and true traces.
 
-    OUTPUT is a .tif file, or a folder to put movie.tif in; NAME_truth.tif, NAME_traces.csv
-    and NAME_cells.csv stand beside it.
+    OUTPUT is a .tif file, or a folder to put movie.tif in. Beside it stand NAME_truth.tif;
+    NAME_traces.csv, the true dF/F of each cell, of which bleaching is no part; NAME_cells.csv,
+    where the cells are at rest; NAME_regions.tif, their labels: i + 1 inside cell i; and
+    NAME_motion.csv, by how many rows and columns each frame is displaced.
 
     \b
     fm2s-stack simulate movie.tif --frames 300 --size 256
+    fm2s-stack simulate moving.tif --motion 3 --bleaching 0.5 --touching 4
+    fm2s-stack simulate depth.tif --slices 20 --slice-spacing 3
     """  # noqa: D301 - click wants the character
     from fm2s_stack.simulate import Simulation, write_simulation
 
     rows, columns = _rows_and_columns(size)
     simulation = Simulation(
-        frames=frames, height=rows, width=columns, seed=seed, photons=photons,
-        read_noise=read_noise, correlation=correlation, dtype=dtype,  # type: ignore[arg-type]
+        frames=frames or (1 if slices > 1 else 300), slices=slices,
+        height=rows, width=columns, **settings,
     )  # fmt: skip
     show = None if quiet else Show()
     if show:
-        show.start("simulate", frames, "frames")
+        show.start("simulate", simulation.planes, "slices" if slices > 1 else "frames")
     files = write_simulation(
         output, simulation, overwrite=overwrite,
         progress=(lambda done: show.advance(1)) if show else None,
     )  # fmt: skip
     if show:
         show.finish()
-        show.note(f"{files.movie}, {files.truth}, {files.traces}, {files.cells}")
+        show.note(", ".join(str(file) for file in vars(files).values()))
 
 
 def _rows_and_columns(size: str) -> tuple[int, int]:

@@ -17,6 +17,8 @@ from fm2s_stack.simulate.settings import Simulation
 Float = NDArray[np.float64]
 
 WINDOW = 10.0  # seconds
+BUNDLES = 8  # of axons, each with its own activity and territory
+NEUROPIL_CHANGE = 0.8  # dF/F of the neuropil when all axons are fully active
 GLOW = 12.0  # decay times after which exp(-t / decay) is below 1e-5 and dropped
 SPIKE = 0.3  # calcium of one spike, in units in which response saturates at 1
 
@@ -36,6 +38,27 @@ class Spikes(NamedTuple):
 
     time: Float  #: seconds from the first frame
     unit: NDArray[np.intp]  #: whose
+
+
+AXONS = Population("axon activity", BUNDLES, rate=0.5)
+
+
+def cell_light(
+    simulation: Simulation,
+    frame: int,
+    rest: Float,
+    stream: Literal["cell activity", "margin activity"] = "cell activity",
+) -> Float:
+    """Light of each cell as a part of its light when fully active, `rest` at rest, (cells,)."""
+    active = response(simulation, frame, Population(stream, len(rest), simulation.burst_rate))
+    light: Float = rest + (1 - rest) * active
+    return light
+
+
+def neuropil_light(simulation: Simulation, frame: int, shares: Float) -> Float:
+    """Light of the neuropil in parts of that at rest, from bundle shares (y, x, bundles)."""
+    light: Float = 1 + shares @ (NEUROPIL_CHANGE * response(simulation, frame, AXONS))
+    return light
 
 
 def response(simulation: Simulation, frame: int, population: Population) -> Float:

@@ -31,9 +31,15 @@ class Cells:
     brightness: Float  #: light of the fully active cell, part of the photon budget
     rest: Float  #: part of that light which the cell gives at rest
     softness: Float  #: of the outline, pixels
+    z: Float  #: depth of the centre, slices of a z-stack; 0 in a movie
+    pair: NDArray[np.intp]  #: number of the pair of touching cells it belongs to, or -1
 
     def __len__(self) -> int:
         return len(self.y)
+
+    def __add__(self, more: Cells) -> Cells:
+        mine, theirs = vars(self), vars(more)
+        return Cells(**{what: np.concatenate([mine[what], theirs[what]]) for what in mine})
 
 
 def place_cells(simulation: Simulation) -> Cells:
@@ -62,11 +68,13 @@ def place_cells_beyond(simulation: Simulation, cells: Cells) -> Cells:
     return draw_cells(simulation, rng, places)
 
 
-def draw_cells(simulation: Simulation, rng: np.random.Generator, places: Float) -> Cells:
-    """Cells of random looks at `places`, rows of (y, x) in pixels."""
+def draw_cells(
+    simulation: Simulation, rng: np.random.Generator, places: Float, deeper_part: float = DEEPER
+) -> Cells:
+    """Cells of random looks at `places`, rows of (y, x) in pixels, some out of focus."""
     n = len(places)
     micrometre = 1 / simulation.pixel_size
-    deeper = rng.random(n) < DEEPER
+    deeper = rng.random(n) < deeper_part
     brightness = (0.3 + 0.7 * rng.beta(1.3, 2.2, n)) * np.where(deeper, 0.45, 1.0)
     return Cells(
         y=places[:, 0],
@@ -77,11 +85,13 @@ def draw_cells(simulation: Simulation, rng: np.random.Generator, places: Float) 
         brightness=brightness,
         rest=rng.uniform(0.22, 0.4, n),
         softness=np.where(deeper, OUT_OF_FOCUS, IN_FOCUS) * micrometre,
+        z=np.zeros(n),
+        pair=np.full(n, -1),
     )
 
 
 def cell_image(
-    cells: Cells, index: int, shape: tuple[int, int], margin: int = 0
+    cells: Cells, index: int, shape: tuple[int, int], margin: int = 0, above: float = 0.0
 ) -> tuple[tuple[slice, slice], Float, Float]:
     """One cell, in the box of the field that it touches.
 
@@ -93,6 +103,8 @@ def cell_image(
         Rows and columns of the field, its margin included.
     margin
         Pixels by which it is wider than the field that cells are placed in, on each side.
+    above
+        Distance of the focus from the plane of the cell's centre, pixels.
 
     Returns
     -------
@@ -113,7 +125,8 @@ def cell_image(
     y, x = np.mgrid[box] - margin
     angle = np.arctan2(y - centre[0], x - centre[1])
     outline = outline_radius(cells, index, angle)
-    distance = np.hypot(y - centre[0], x - centre[1])
+    # Along z the cell reaches as far as its mean radius.
+    distance = np.hypot(np.hypot(y - centre[0], x - centre[1]), above * outline / radius)
     body = _inside(outline - distance, softness)
     nucleus = _inside(NUCLEUS * outline - distance, 1.3 * softness)
     return box, body, body * (1 - NUCLEUS_DARKNESS * nucleus)

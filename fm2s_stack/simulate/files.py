@@ -1,9 +1,10 @@
-"""A simulated movie on disk: noisy movie, truth, traces, cells, regions and motion."""
+"""A simulated recording on disk: noisy, truth, true traces, cells, regions and motion."""
 
 from __future__ import annotations
 
 import csv
 import json
+import math
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
@@ -14,25 +15,29 @@ import numpy as np
 from fm2s_stack.errors import OutputError, OutputExists, UsageError
 from fm2s_stack.simulate.motion import displacement
 from fm2s_stack.simulate.movie import delta_f_over_f, noisy_frame, truth_frame
-from fm2s_stack.simulate.regions import cell_regions
-from fm2s_stack.simulate.scene import scene
+from fm2s_stack.simulate.regions import cell_regions, label_type
 from fm2s_stack.simulate.settings import Simulation
+from fm2s_stack.simulate.volume import all_cells
 
 Progress = Callable[[int], None]
+
+# Number of the cell, its centre at rest, its mean radius, the number of the pair of touching
+# cells that it belongs to or -1, and the slice of its centre: below 0 for one above the first.
+CELL_COLUMNS = ("cell", "y_px", "x_px", "radius_px", "pair", "z_slice")
 
 CLASSIC_TIFF_LIMIT = 2**32 - 2**25  # bytes; offsets are 32-bit, and the pages need some
 
 
 @dataclass(frozen=True)
 class SimulationFiles:
-    """The files of one simulated movie, beside each other."""
+    """The files of one simulated movie or z-stack, beside each other."""
 
-    movie: Path  #: noisy movie, OME-TIFF, TYX
-    truth: Path  #: expectation of every pixel in grey levels, OME-TIFF, TYX, float32
+    movie: Path  #: noisy recording, OME-TIFF, TYX or ZYX
+    truth: Path  #: expectation of every pixel in grey levels, unclipped, OME-TIFF, float32
     traces: Path  #: CSV: frame, time in seconds, true dF/F of every cell
-    cells: Path  #: CSV: cell, row and column of its centre, mean radius, all in pixels
-    regions: Path  #: labels of the pixels inside the cells at rest, OME-TIFF, YX, uint16
-    motion: Path  #: CSV: frame, time in seconds, rows and columns it is displaced from rest
+    cells: Path  #: CSV, a row for each cell: see `CELL_COLUMNS`
+    regions: Path  #: labels of the pixels inside each cell at rest, OME-TIFF, YX or ZYX, uint16
+    motion: Path  #: CSV: frame, time in seconds, dy and dx from rest in pixels
 
     @classmethod
     def at(cls, path: Path) -> SimulationFiles:
@@ -63,7 +68,7 @@ def write_simulation(
     overwrite: bool = False,
     progress: Progress | None = None,
 ) -> SimulationFiles:
-    """Write a simulated movie with its truth, a frame at a time.
+    """Write a simulated movie or z-stack with its truth, an image at a time.
 
     Every file is written under another name beside it and takes its own when all are
     complete, the movie last. TIFF is BigTIFF where it exceeds 4 GB.
@@ -78,7 +83,7 @@ def write_simulation(
     overwrite
         Replace files of an earlier simulation.
     progress
-        Called with the number of frames done, after each.
+        Called with the number of frames or slices done, after each.
 
     Returns
     -------
@@ -102,13 +107,9 @@ def write_simulation(
         files.movie.parent.mkdir(parents=True, exist_ok=True)
         with _replacing(files) as partial:
             _write_cells(partial.cells, simulation)
-            _write_regions(partial.regions, simulation)
             _write_traces(partial.traces, simulation)
-            _write_motion(partial.motion, simulation)
-            _write_tiff(partial.truth, simulation, truth_frame, np.dtype("float32"), None)
-            _write_tiff(
-                partial.movie, simulation, noisy_frame, np.dtype(simulation.dtype), progress
-            )
+            _write_times(partial.motion, simulation, ["dy_px", "dx_px"], displacement)
+            _write_images(partial, simulation, progress)
     except OSError as error:
         raise OutputError(f"{files.movie}: cannot write the simulation: {error}") from error
     return files
@@ -129,36 +130,50 @@ def _replacing(files: SimulationFiles) -> Iterator[SimulationFiles]:
             leftover.unlink(missing_ok=True)
 
 
+def _write_images(
+    files: SimulationFiles, simulation: Simulation, progress: Progress | None
+) -> None:
+    axes, regions_axes = ("ZYX", "ZYX") if simulation.slices > 1 else ("TYX", "YX")
+    labels = label_type(simulation)
+    recorded = np.dtype(simulation.dtype)
+    _write_tiff(files.regions, simulation, regions_axes, cell_regions, labels)
+    _write_tiff(files.truth, simulation, axes, truth_frame, np.dtype("float32"))
+    _write_tiff(files.movie, simulation, axes, noisy_frame, recorded, progress)
+
+
 def _write_tiff(
     path: Path,
     simulation: Simulation,
-    frame: Callable[[Simulation, int], np.ndarray],
+    axes: str,
+    plane: Callable[[Simulation, int], np.ndarray],
     dtype: np.dtype,
-    progress: Progress | None,
+    progress: Progress | None = None,
 ) -> None:
     import tifffile
 
-    shape = (simulation.frames, simulation.height, simulation.width)
-    big = int(np.prod(shape)) * dtype.itemsize > CLASSIC_TIFF_LIMIT
+    sizes = {"T": simulation.frames, "Z": simulation.slices}
+    sizes |= {"Y": simulation.height, "X": simulation.width}
+    shape = tuple(sizes[axis] for axis in axes)
+    big = math.prod(shape) * dtype.itemsize > CLASSIC_TIFF_LIMIT
     with tifffile.TiffWriter(path, bigtiff=big, ome=True) as tiff:
         tiff.write(
-            _counted((frame(simulation, i) for i in range(simulation.frames)), progress),
+            _counted((plane(simulation, i) for i in range(math.prod(shape[:-2]))), progress),
             shape=shape,
             dtype=dtype,
             photometric="minisblack",
-            metadata=_ome(simulation),
+            metadata=_ome(simulation, axes),
         )
 
 
-def _ome(simulation: Simulation) -> dict[str, object]:
+def _ome(simulation: Simulation, axes: str) -> dict[str, object]:
+    pixel = simulation.pixel_size
+    scale = {"X": pixel, "Y": pixel, "Z": simulation.slice_spacing}
+    time = {"TimeIncrement": simulation.frame_interval, "TimeIncrementUnit": "s"}
     return {
-        "axes": "TYX",
-        "PhysicalSizeX": simulation.pixel_size,
-        "PhysicalSizeXUnit": "µm",
-        "PhysicalSizeY": simulation.pixel_size,
-        "PhysicalSizeYUnit": "µm",
-        "TimeIncrement": simulation.frame_interval,
-        "TimeIncrementUnit": "s",
+        "axes": axes,
+        **{f"PhysicalSize{axis}": size for axis, size in scale.items() if axis in axes},
+        **{f"PhysicalSize{axis}Unit": "µm" for axis in scale if axis in axes},
+        **(time if "T" in axes else {}),
         "Description": "fm2s-stack simulation " + json.dumps(asdict(simulation)),
     }
 
@@ -171,40 +186,31 @@ def _counted(frames: Iterable[np.ndarray], progress: Progress | None) -> Iterato
 
 
 def _write_traces(path: Path, simulation: Simulation) -> None:
-    cells = len(scene(simulation).cells)
+    header = [f"cell_{i}" for i in range(len(all_cells(simulation)))]
+    _write_times(path, simulation, header, delta_f_over_f)
+
+
+def _write_times(
+    path: Path,
+    simulation: Simulation,
+    header: list[str],
+    values: Callable[[Simulation, int], np.ndarray],
+) -> None:
+    """A row of `values` for each frame, its number and time ahead."""
     with path.open("w", newline="", encoding="ascii") as file:
         table = csv.writer(file)
-        table.writerow(["frame", "time_s", *(f"cell_{i}" for i in range(cells))])
+        table.writerow(["frame", "time_s", *header])
         for frame in range(simulation.frames):
             time = frame * simulation.frame_interval
-            change = delta_f_over_f(simulation, frame)
-            table.writerow([frame, f"{time:.6f}", *(f"{value:.6f}" for value in change)])
-
-
-def _write_motion(path: Path, simulation: Simulation) -> None:
-    with path.open("w", newline="", encoding="ascii") as file:
-        table = csv.writer(file)
-        table.writerow(["frame", "time_s", "dy_px", "dx_px"])
-        for frame in range(simulation.frames):
-            time = frame * simulation.frame_interval
-            by = displacement(simulation, frame)
-            table.writerow([frame, f"{time:.6f}", *(f"{value:.6f}" for value in by)])
-
-
-def _write_regions(path: Path, simulation: Simulation) -> None:
-    import tifffile
-
-    labels = cell_regions(simulation)
-    ome = {key: value for key, value in _ome(simulation).items() if "Time" not in key}
-    tifffile.imwrite(
-        path, labels, ome=True, photometric="minisblack", metadata={**ome, "axes": "YX"}
-    )
+            row = values(simulation, frame)
+            table.writerow([frame, f"{time:.6f}", *(f"{value:.6f}" for value in row)])
 
 
 def _write_cells(path: Path, simulation: Simulation) -> None:
-    cells = scene(simulation).cells
+    cells = all_cells(simulation)
     with path.open("w", newline="", encoding="ascii") as file:
         table = csv.writer(file)
-        table.writerow(["cell", "y_px", "x_px", "radius_px"])
-        for i, place in enumerate(zip(cells.y, cells.x, cells.radius, strict=True)):
-            table.writerow([i, *(f"{value:.3f}" for value in place)])
+        table.writerow(CELL_COLUMNS)
+        for i in range(len(cells)):
+            place = (f"{value[i]:.3f}" for value in (cells.y, cells.x, cells.radius))
+            table.writerow([i, *place, cells.pair[i], f"{cells.z[i]:.3f}"])

@@ -1,23 +1,18 @@
-"""Frames of a simulated movie: what is expected, and what a noisy detector records."""
+"""Frames of a movie or slices of a z-stack: what is expected, and what is recorded."""
 
 from __future__ import annotations
-
-from typing import Literal
 
 import numpy as np
 from numpy.typing import NDArray
 
 from fm2s_stack.errors import UsageError
-from fm2s_stack.simulate.activity import Population, response
-from fm2s_stack.simulate.cells import Cells
+from fm2s_stack.simulate.activity import cell_light, neuropil_light
 from fm2s_stack.simulate.motion import displacement, moved
-from fm2s_stack.simulate.scene import BUNDLES, scene
+from fm2s_stack.simulate.scene import scene
 from fm2s_stack.simulate.settings import Simulation
+from fm2s_stack.simulate.volume import all_cells, slice_light
 
 Float = NDArray[np.float64]
-
-AXONS = Population("axon activity", BUNDLES, rate=0.5)
-NEUROPIL_CHANGE = 0.8  # dF/F of the neuropil when all axons are fully active
 
 
 def truth_frame(simulation: Simulation, frame: int) -> NDArray[np.float32]:
@@ -28,7 +23,8 @@ def truth_frame(simulation: Simulation, frame: int) -> NDArray[np.float32]:
     simulation
         Settings.
     frame
-        Index of the frame, 0 or more; it may lie beyond the movie's end.
+        Index of the frame, 0 or more; it may lie beyond the movie's end. In a z-stack, of
+        the slice, from the top.
 
     Returns
     -------
@@ -47,7 +43,8 @@ def noisy_frame(simulation: Simulation, frame: int) -> NDArray[np.integer]:
     simulation
         Settings.
     frame
-        Index of the frame, 0 or more; it may lie beyond the movie's end.
+        Index of the frame, 0 or more; it may lie beyond the movie's end. In a z-stack, of
+        the slice, from the top.
 
     Returns
     -------
@@ -66,33 +63,23 @@ def expected_photons(simulation: Simulation, frame: int) -> Float:
     """Photons expected in every pixel of a frame, shape (height, width)."""
     if frame < 0:
         raise UsageError(f"simulation: frame {frame}, expected 0 or more")
-    light = light_at_rest_position(simulation, frame)
+    if simulation.slices > 1:
+        return simulation.photons * slice_light(simulation, frame)
+    light = light_at_rest(simulation, frame)
     if simulation.motion:
         light = moved(light, displacement(simulation, frame), simulation.margin)
     photons: Float = simulation.photons * simulation.bleached(frame) * light
     return photons
 
 
-def light_at_rest_position(simulation: Simulation, frame: int) -> Float:
+def light_at_rest(simulation: Simulation, frame: int) -> Float:
     """Light of field and margin before motion and bleaching, in parts of the photon budget."""
     view = scene(simulation)
-    pulse = 1 + view.bundles @ (NEUROPIL_CHANGE * response(simulation, frame, AXONS))
-    each = cell_light(simulation, frame, view.cells, "cell activity")
-    beyond = cell_light(simulation, frame, view.beyond, "margin activity")
+    neuropil = view.neuropil * neuropil_light(simulation, frame, view.bundles)
+    each = cell_light(simulation, frame, view.cells.rest)
+    beyond = cell_light(simulation, frame, view.beyond.rest, "margin activity")
     bodies = view.footprints @ np.concatenate([each, beyond])
-    light: Float = view.background + view.neuropil * pulse + bodies.reshape(pulse.shape)
-    return light
-
-
-def cell_light(
-    simulation: Simulation,
-    frame: int,
-    cells: Cells,
-    stream: Literal["cell activity", "margin activity"],
-) -> Float:
-    """Light of each cell as a part of its light when fully active, shape (cells,)."""
-    active = response(simulation, frame, Population(stream, len(cells), simulation.burst_rate))
-    light: Float = cells.rest + (1 - cells.rest) * active
+    light: Float = view.background + neuropil + bodies.reshape(neuropil.shape)
     return light
 
 
@@ -102,8 +89,8 @@ def delta_f_over_f(simulation: Simulation, frame: int) -> Float:
     It is that of the indicator in the cell alone: neither bleaching, which takes from rest
     and activity alike, nor motion, nor the light of neuropil and neighbours is in it.
     """
-    cells = scene(simulation).cells
-    change: Float = cell_light(simulation, frame, cells, "cell activity") / cells.rest - 1
+    rest = all_cells(simulation).rest
+    change: Float = cell_light(simulation, frame, rest) / rest - 1
     return change
 
 

@@ -12,7 +12,9 @@ from typing import TYPE_CHECKING
 import numpy as np
 from numpy.typing import NDArray
 
+from fm2s_stack.simulate.activity import BUNDLES
 from fm2s_stack.simulate.cells import Cells, cell_image, place_cells, place_cells_beyond
+from fm2s_stack.simulate.pairs import with_neighbours
 from fm2s_stack.simulate.settings import Simulation
 
 if TYPE_CHECKING:
@@ -21,7 +23,6 @@ if TYPE_CHECKING:
 Float = NDArray[np.float64]
 
 TEXTURE = ((0.9, 0.20), (2.5, 0.20), (12.0, 0.15))  # (grain in micrometres, log contrast)
-BUNDLES = 8  # of axons, each with its own activity and territory
 TERRITORY = 30.0  # micrometres over which the light of a bundle fades
 
 
@@ -46,7 +47,7 @@ class Scene:
 def scene(simulation: Simulation) -> Scene:
     """The field of view of a simulation; the same for every frame and length."""
     light = illumination(simulation) * vessel_shadow(simulation)
-    cells = place_cells(simulation)
+    cells = with_neighbours(simulation, place_cells(simulation))
     beyond = place_cells_beyond(simulation, cells)
     footprints, covered = _draw_cells((cells, beyond), light, simulation.margin)
     # A cell body displaces the neuropil in its plane; what lies above and below remains.
@@ -82,18 +83,23 @@ def vessel_shadow(simulation: Simulation) -> Float:
 
 def neuropil_texture(simulation: Simulation) -> Float:
     """Axons and dendrites too fine to resolve: log-normal grains, mean 1."""
-    from scipy.ndimage import gaussian_filter
-
     rng = simulation.random("scene", 2)
     log = np.zeros((simulation.height, simulation.width))
     for grain, contrast in TEXTURE:
-        sigma = grain / simulation.pixel_size
-        smooth = gaussian_filter(rng.normal(size=log.shape), sigma, mode="wrap")
-        # White noise smoothed by sigma keeps a deviation of 1 / (2 sqrt(pi) sigma).
-        log += contrast * smooth * 2 * np.sqrt(np.pi) * sigma
+        log += contrast * smooth_noise(rng, log.shape, grain / simulation.pixel_size)
     texture: Float = np.exp(log - sum(contrast**2 for _, contrast in TEXTURE) / 2)
     # It was smoothed as if it were periodic, and so continues without a seam.
     return np.pad(texture, simulation.margin, mode="wrap")
+
+
+def smooth_noise(rng: np.random.Generator, shape: tuple[int, int], sigma: float) -> Float:
+    """Gaussian noise of deviation 1, smoothed by `sigma` pixels as if it were periodic."""
+    from scipy.ndimage import gaussian_filter
+
+    smooth = gaussian_filter(rng.normal(size=shape), sigma, mode="wrap")
+    # White noise smoothed by sigma keeps a deviation of 1 / (2 sqrt(pi) sigma).
+    noise: Float = smooth * 2 * np.sqrt(np.pi) * sigma
+    return noise
 
 
 def bundle_shares(simulation: Simulation) -> Float:

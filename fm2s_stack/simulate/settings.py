@@ -17,22 +17,25 @@ PixelType = Literal["uint8", "uint16", "int16"]
 # fmt: off
 Stream = Literal[
     "scene", "cells", "noise", "cell activity", "axon activity",
-    "motion", "margin cells", "margin activity",
+    "motion", "margin cells", "margin activity", "pairs",
+    "volume cells", "volume vessels", "volume texture",
 ]
 # fmt: on
 
 _ABOVE_ZERO = (
     *("frames", "height", "width", "photons", "background", "cell_diameter", "decay", "rise"),
-    *("spike_interval", "gain", "pixel_size", "frame_interval"),
+    *("spike_interval", "gain", "pixel_size", "frame_interval", "slices", "slice_spacing"),
+    *("axial_blur", "scattering"),
 )
 _NOT_BELOW_ZERO = (
     *("seed", "neuropil", "vessels", "cell_density", "burst_rate", "burst_spikes", "read_noise"),
+    "touching",
 )
 
 
 @dataclass(frozen=True)
 class Simulation:
-    """What is simulated. One value of every field gives one movie, bit for bit.
+    """What is simulated. One value of every field gives one recording, bit for bit.
 
     Raises
     ------
@@ -40,7 +43,7 @@ class Simulation:
         If a field has a value that cannot be meant, naming the field.
     """
 
-    frames: int = 300  #: length of the movie, frames
+    frames: int = 300  #: length of the movie, frames; 1 of a z-stack
     height: int = 256  #: rows
     width: int = 256  #: columns
     seed: int = 0  #: what every random stream is derived from, 0 or more
@@ -52,6 +55,7 @@ class Simulation:
     vessels: int = 2  #: blood vessels whose shadow crosses the field
     cell_density: float = 0.0011  #: cells a square micrometre
     cell_diameter: float = 12.5  #: mean diameter of a cell, micrometres
+    touching: int = 0  #: pairs of cells whose outlines touch, each pair one cell more
 
     burst_rate: float = 0.12  #: bursts of spikes a second, median over cells
     burst_spikes: float = 3.0  #: mean number of spikes in a burst beyond the first
@@ -71,6 +75,11 @@ class Simulation:
     pixel_size: float = 1.0  #: micrometres
     frame_interval: float = 1 / 30  #: seconds
 
+    slices: int = 1  #: depths: above 1 a z-stack in place of a movie, of 1 frame
+    slice_spacing: float = 2.0  #: micrometres from slice to slice
+    axial_blur: float = 2.0  #: of the optics along z, standard deviation, micrometres
+    scattering: float = 150.0  #: micrometres of depth over which the light falls to 1/e
+
     def __post_init__(self) -> None:
         for name in _ABOVE_ZERO:
             self._require(name, getattr(self, name) > 0, "a number above 0")
@@ -82,6 +91,10 @@ class Simulation:
         most = min(self.height, self.width) / 4
         self._require("motion", 0 <= self.motion <= most, f"0 to {most:g}, a quarter of the field")
         self._require_saturation()
+        if self.slices > 1:
+            self._require("frames", self.frames == 1, f"1 in a z-stack of {self.slices} slices")
+            for name in ("motion", "bleaching", "touching"):
+                self._require(name, not getattr(self, name), "0 in a z-stack")
 
     def _require_saturation(self) -> None:
         highest = int(np.iinfo(self.dtype).max)
@@ -106,6 +119,11 @@ class Simulation:
     def margin(self) -> int:
         """Pixels of tissue around the field that motion can bring into it."""
         return math.ceil(self.motion) + SPLINE_REACH if self.motion else 0
+
+    @property
+    def planes(self) -> int:
+        """Images there are: the frames of a movie, or the slices of a z-stack."""
+        return self.frames * self.slices
 
     @property
     def brightest_level(self) -> int:
