@@ -29,7 +29,7 @@ def truth_frame(simulation: Simulation, frame: int) -> NDArray[np.float32]:
     Returns
     -------
     ndarray of float32, shape (height, width)
-        Grey levels, the offset included.
+        Grey levels, the offset included; never clipped.
     """
     expected = simulation.dark_level + simulation.gain * expected_photons(simulation, frame)
     return expected.astype(np.float32)

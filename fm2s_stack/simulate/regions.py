@@ -29,7 +29,8 @@ def cell_regions(simulation: Simulation, index: int = 0) -> NDArray[np.unsignedi
     cells = all_cells(simulation)
     above = (cells.z - index) * simulation.slice_spacing / simulation.pixel_size
     labels = np.zeros((simulation.height, simulation.width), label_type(simulation))
-    for cell in np.argsort(cells.brightness):
+    cut = np.flatnonzero(np.abs(above) <= cells.radius)
+    for cell in cut[np.argsort(cells.brightness[cut])]:
         box, body, _ = cell_image(cells, int(cell), labels.shape, above=above[cell])
         labels[box][body >= 0.5] = cell + 1
     return labels

@@ -33,7 +33,7 @@ from fm2s_stack.simulate.settings import Simulation
 
 Float = NDArray[np.float64]
 
-FOCUS = np.linspace(-2.25, 2.25, 7)  # depths that are summed into a slice, blurs from its own
+FOCUS = np.linspace(-3, 3, 9)  # depths that are summed into a slice, blurs from its own
 LAYERS = 3  # of the neuropil on each side of a depth, that it is a mixture of
 KEPT = 64  # layers in memory, at most: those of a slice are those of the next
 
