@@ -88,6 +88,7 @@ def test_neuropil_is_as_rough_at_every_depth_and_forgets_itself_over_micrometres
     layers = np.stack([neuropil_layer(STACK, depth) for depth in np.arange(0, 60, 0.7)])
     assert layers.mean() == pytest.approx(1, rel=0.05)
     rough = np.log(layers).std(axis=(1, 2))
+    assert rough.mean() == pytest.approx(np.sqrt(0.2**2 + 0.2**2 + 0.15**2), rel=0.1)
     assert rough.min() > 0.8 * rough.mean()
     assert rough.max() < 1.2 * rough.mean()
     alike = np.corrcoef(layers.reshape(len(layers), -1))
@@ -151,9 +152,9 @@ def test_what_a_movie_has_alone_is_refused_in_a_z_stack(field: str, value: float
 
 def test_the_command_makes_movies_and_z_stacks(call, tmp_path: Path) -> None:
     options = ("--motion", 3, "--bleaching", 0.5, "--touching", 2, "--saturation", 2000)
-    call("simulate", tmp_path / "m.tif", "--frames", 4, "--size", 96, "--photons", 300, *options)
+    call("simulate", tmp_path / "m.tif", "--frames", 4, "--size", 160, "--photons", 300, *options)
     movie = tifffile.imread(tmp_path / "m.tif")
-    assert (movie.shape, movie.max()) == ((4, 96, 96), 2000)
+    assert (movie.shape, movie.max()) == ((4, 160, 160), 2000)
     call("simulate", tmp_path / "z.tif", "--slices", 3, "--size", "40x48", "--slice-spacing", 4)
     assert tifffile.imread(tmp_path / "z.tif").shape == (3, 40, 48)
     assert "z_regions.tif" in call.err

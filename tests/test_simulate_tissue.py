@@ -22,8 +22,9 @@ from fm2s_stack.simulate import (
     truth_frame,
     write_simulation,
 )
+from fm2s_stack.simulate.activity import cell_light
 from fm2s_stack.simulate.motion import moved
-from fm2s_stack.simulate.scene import scene
+from fm2s_stack.simulate.scene import neuropil_texture, scene
 
 SMALL = Simulation(frames=6, height=48, width=64, seed=5)
 FIELD = Simulation(frames=900, height=128, width=160, seed=5, motion=3.0)
@@ -63,6 +64,7 @@ def test_the_field_moves_slowly_and_in_jerks_as_far_as_asked_and_no_farther() ->
     path = path_of(replace(FIELD, frame_interval=1 / 10), 6000)
     far = np.hypot(*path.T)
     assert 0.85 * 3 < far.max() < 3
+    assert 0.2 * 3 < np.median(far) < 0.6 * 3
     step = np.hypot(*np.diff(path_of(FIELD, 6000), axis=0).T)
     assert np.median(step) < 0.1
     assert 0.3 < step.max() < 3
@@ -131,11 +133,25 @@ def test_motion_leaves_tissue_activity_and_noise_as_they_are_without() -> None:
     np.testing.assert_array_equal(drawn.reshape(128 * 160, -1), here.footprints.toarray())
     np.testing.assert_array_equal(delta_f_over_f(FIELD, 50), delta_f_over_f(still, 50))
     np.testing.assert_array_equal(cell_regions(FIELD), cell_regions(still))
-    assert len(there.beyond) > 0
     assert len(here.beyond) == 0
-    outside = (there.beyond.y < 0) | (there.beyond.y >= 128)
-    outside |= (there.beyond.x < 0) | (there.beyond.x >= 160)
-    assert outside.all()
+
+
+def test_the_margin_around_the_field_is_tissue_too() -> None:
+    view = scene(FIELD)
+    inside = (np.abs(view.beyond.y - 63.5) < 64) & (np.abs(view.beyond.x - 79.5) < 80)
+    assert len(inside) > 5
+    assert not inside.any()
+    assert min(view.beyond.y.min(), view.beyond.x.min()) < 0
+    assert view.beyond.y.max() >= 128
+    assert view.beyond.x.max() >= 160
+    inner = cell_light(FIELD, 50, np.zeros(40))
+    outer = cell_light(FIELD, 50, np.zeros(40), "margin activity")
+    assert outer.max() > 0.1
+    assert abs(np.corrcoef(inner, outer)[0, 1]) < 0.5
+    texture = neuropil_texture(FIELD)
+    strips = texture[: FIELD.margin], texture[:, -FIELD.margin :].T
+    for strip in strips:
+        assert np.diff(strip, axis=0).std() > 0.7 * np.diff(texture, axis=0).std()
 
 
 def test_a_saturated_detector_clips_the_movie_and_not_the_truth() -> None:
@@ -174,7 +190,7 @@ def test_a_region_is_every_pixel_inside_the_outline_and_the_brighter_cell_has_bo
 
 
 def test_touching_pairs_touch_each_other_in_focus_and_fire_independently() -> None:
-    asked = Simulation(height=256, width=256, touching=12, seed=4, burst_rate=0.3)
+    asked = Simulation(height=256, width=256, touching=12, seed=4, burst_rate=0.3, vessels=9)
     cells, labels = scene(asked).cells, cell_regions(asked)
     assert np.bincount(cells.pair[cells.pair >= 0]).tolist() == [2] * 12
     assert len(cells) == len(scene(replace(asked, touching=0)).cells) + 12
@@ -184,6 +200,10 @@ def test_touching_pairs_touch_each_other_in_focus_and_fire_independently() -> No
         assert min(here.sum(), there.sum()) > 0.85 * np.pi * cells.radius[[one, other]].min() ** 2
         assert (binary_dilation(here, np.ones((3, 3)), iterations=2) & there).any()
     assert len(set(cells.softness[cells.pair >= 0])) == 1
+    sleeping = truth_frame(replace(asked, burst_rate=0, neuropil=0, background=1e-6), 0) - 200
+    stained = [sleeping[labels == cell + 1].mean() for cell in np.flatnonzero(cells.pair >= 0)]
+    full = (25 * 40 * cells.brightness * cells.rest)[cells.pair >= 0]
+    assert (np.array(stained) > 0.45 * full).all()
     traces = np.stack([delta_f_over_f(asked, i) for i in range(0, 9000, 10)])
     together = [np.corrcoef(traces[:, pair].T)[0, 1] for pair in members]
     assert abs(np.mean(together)) < 0.1

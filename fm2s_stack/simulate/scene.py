@@ -47,7 +47,7 @@ class Scene:
 def scene(simulation: Simulation) -> Scene:
     """The field of view of a simulation; the same for every frame and length."""
     light = illumination(simulation) * vessel_shadow(simulation)
-    cells = with_neighbours(simulation, place_cells(simulation))
+    cells = with_neighbours(simulation, place_cells(simulation), light)
     beyond = place_cells_beyond(simulation, cells)
     footprints, covered = _draw_cells((cells, beyond), light, simulation.margin)
     # A cell body displaces the neuropil in its plane; what lies above and below remains.
