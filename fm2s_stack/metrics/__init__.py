@@ -51,6 +51,10 @@ from fm2s_stack.metrics.regions import (
     region_ids,
     region_traces,
 )
+from fm2s_stack.metrics.residual import Dynamic, Static, Whiteness
+from fm2s_stack.metrics.rings import RingCorrelation, ring_correlation, rings_of
+from fm2s_stack.metrics.sample import Recording, Sample, choose_sample
+from fm2s_stack.metrics.trust import doubts_of, trust_line
 from fm2s_stack.metrics.truth import (
     AgainstTruth,
     CellMeasures,
@@ -58,29 +62,41 @@ from fm2s_stack.metrics.truth import (
     against_truth,
     cell_measures,
 )
+from fm2s_stack.metrics.without_truth import FlatNoise, Resolution, WithoutTruth, without_truth
 
 __all__ = [
     "AgainstTruth",
     "CellMeasures",
     "CorrelationChange",
     "Crosstalk",
+    "Dynamic",
     "Ends",
     "Estimate",
     "Event",
+    "FlatNoise",
     "FrameMoments",
     "FrameSums",
     "IntensityBias",
     "IntensityBins",
     "Leakage",
     "PixelMoments",
+    "Recording",
     "RegionTraces",
+    "Resolution",
+    "RingCorrelation",
+    "Sample",
     "Saturation",
+    "Static",
     "TruthPass",
+    "Whiteness",
+    "WithoutTruth",
     "adjacent_pairs",
     "against_truth",
     "cell_measures",
+    "choose_sample",
     "crosstalk",
     "discs",
+    "doubts_of",
     "ends",
     "find_events",
     "find_regions",
@@ -99,10 +115,14 @@ __all__ = [
     "region_correlation",
     "region_ids",
     "region_traces",
+    "ring_correlation",
+    "rings_of",
     "sampled",
     "saturation",
     "si_psnr",
     "slope_kept",
     "ssim",
     "trace_correlation",
+    "trust_line",
+    "without_truth",
 ]
