@@ -23,7 +23,7 @@ BASELINE = (8, 2)  #: frames before the onset of an event's baseline: from, to (
 WINDOW_AFTER = 16  #: frames after the peak that the slope looks at
 LEAD = 3  #: frames before the onset in which leakage is looked for
 CALM = (24, 14)  #: frames before the onset of the baseline of leakage: from, to (not included)
-CALM_CHANGE = 0.15  #: largest change of the truth before an isolated onset, part of the rise
+CALM_CHANGE = 0.15  #: largest change of the truth before an isolated onset, part of the amplitude
 
 
 @dataclass(frozen=True)
@@ -119,9 +119,9 @@ def peak_kept(results: Float, truths: Float, events: Sequence[Event]) -> Estimat
     UsageError
         If no event is left.
     """
-    usable = [event for event in events if event.onset >= BASELINE[0]]
+    usable = _usable(truths, events)
     amplitudes = [[_amplitude(traces, e) for e in usable] for traces in (results, truths)]
-    return _weighted(*np.array(amplitudes), what="events")
+    return _weighted(*np.array(amplitudes).reshape(2, -1), what="events")
 
 
 def slope_kept(results: Float, truths: Float, events: Sequence[Event]) -> Estimate:
@@ -146,9 +146,14 @@ def slope_kept(results: Float, truths: Float, events: Sequence[Event]) -> Estima
     UsageError
         If no event is left.
     """
-    usable = [event for event in events if event.onset >= BASELINE[0]]
+    usable = _usable(truths, events)
     products = [_products(results, truths, event) for event in usable]
     return _weighted(*np.array(products).reshape(-1, 2).T, what="events")
+
+
+def _usable(truths: Float, events: Sequence[Event]) -> list[Event]:
+    """Those with room for a baseline. Events found in other traces may not rise in these."""
+    return [e for e in events if e.onset >= BASELINE[0] and _amplitude(truths, e) > 0]
 
 
 def _amplitude(traces: Float, event: Event) -> float:
@@ -210,7 +215,7 @@ def isolated(truths: Float, events: Sequence[Event]) -> list[Event]:
 
 def _is_calm(truths: Float, event: Event) -> bool:
     before = truths[event.onset - CALM[0] : event.onset, event.region]
-    return float(np.ptp(before)) <= CALM_CHANGE * event.rise
+    return float(np.ptp(before)) <= CALM_CHANGE * _amplitude(truths, event)
 
 
 def _before(differences: Float, event: Event) -> Float:

@@ -88,6 +88,8 @@ def _is_smeared(dynamic: Dynamic | None) -> bool:
 
 def _noise(noise: FlatNoise) -> str:
     levels = f"{noise.raw:.3g} to {noise.result:.3g} grey levels"
+    if not noise.result > 0:
+        return f"no noise left in flat regions ({levels})"
     return f"noise down {noise.reduction:.1f} dB in flat regions ({levels})"
 
 
@@ -102,8 +104,9 @@ def _residual(measures: WithoutTruth, doubted: bool) -> str:
     if not held:
         more = f"more is told from {LEAST_FRAMES} frames on"
         return more if doubted else f"what was removed is as white as noise ({more})"
-    told = f"{' and '.join(held)} in what was removed"
-    return told if doubted else f"what was removed looks like noise ({told})"
+    told = f"{' and '.join(held)}"
+    kind = "" if doubted else "looks like noise and "
+    return f"what was removed {kind}holds {told}"
 
 
 def _detail(resolution: Resolution, pixel_size: float | None) -> str:

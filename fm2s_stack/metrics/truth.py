@@ -84,6 +84,8 @@ class TruthPass:
         Label image of regions, of the shape of a frame; None: no regions.
     saturated
         Grey level at which the detector saturates; None: not looked at.
+    over_time
+        Whether frames follow each other in time, or are the slices of a z-stack.
     """
 
     def __init__(
@@ -91,10 +93,12 @@ class TruthPass:
         edges: ArrayLike | None = None,
         labels: Labels | None = None,
         saturated: float | None = None,
+        *,
+        over_time: bool = True,
     ) -> None:
         self._frames, self._pixels, self._raw = FrameSums(), PixelMoments(), FrameSums()
         self._bins = None if edges is None else IntensityBins(edges)
-        self._labels, self._level = labels, saturated
+        self._labels, self._level, self._over_time = labels, saturated, over_time
         self._result = None if labels is None else RegionTraces(labels)
         self._truth = None if labels is None else RegionTraces(labels)
         self._saturated = self._kept = 0
@@ -103,7 +107,8 @@ class TruthPass:
         """The next frame of the movie, of its truth, and of the raw movie where known."""
         image, target = np.asarray(result, np.float64), np.asarray(truth, np.float64)
         self._frames.add(image, target)
-        self._pixels.add(image, target)
+        if self._over_time:
+            self._pixels.add(image, target)
         if self._bins is not None:
             self._bins.add(image, target)
         if self._result is not None and self._truth is not None:
@@ -150,7 +155,7 @@ class TruthPass:
             bias=None if self._bins is None else self._bins.bias(),
             pixel_correlation=_if_there(self._pixels.correlation) if several else None,
             flicker=flicker(moments.result) if several else None,
-            ends=_if_there(lambda: ends(moments, raw)),
+            ends=_if_there(lambda: ends(moments, raw)) if several else None,
             moments=moments,
             cells=self._cells(events) if several else None,
             saturation=Saturation(self._saturated, self._kept) if raw and self._level else None,
