@@ -121,7 +121,7 @@ def peak_kept(results: Float, truths: Float, events: Sequence[Event]) -> Estimat
     """
     usable = _usable(truths, events)
     amplitudes = [[_amplitude(traces, e) for e in usable] for traces in (results, truths)]
-    return _weighted(*np.array(amplitudes).reshape(2, -1), what="events")
+    return _weighted(*np.array(amplitudes).reshape(2, -1))
 
 
 def slope_kept(results: Float, truths: Float, events: Sequence[Event]) -> Estimate:
@@ -148,7 +148,7 @@ def slope_kept(results: Float, truths: Float, events: Sequence[Event]) -> Estima
     """
     usable = _usable(truths, events)
     products = [_products(results, truths, event) for event in usable]
-    return _weighted(*np.array(products).reshape(-1, 2).T, what="events")
+    return _weighted(*np.array(products).reshape(-1, 2).T)
 
 
 def _usable(truths: Float, events: Sequence[Event]) -> list[Event]:
@@ -181,7 +181,8 @@ def leakage(results: Float, truths: Float, events: Sequence[Event]) -> Leakage:
     """What of events shows before they begin: a filter in time that looks ahead.
 
     In each isolated event the rise of the result in the frames just before the onset, over
-    its level well before, minus the same of the truth, relative to the true amplitude.
+    its level well before, minus what the truth does there (times the part of amplitudes
+    kept), relative to the true amplitude.
     Averaged over events, so that noise averages out; that of the raw movie is about 0.
 
     Parameters
@@ -201,10 +202,12 @@ def leakage(results: Float, truths: Float, events: Sequence[Event]) -> Leakage:
         If no event is isolated.
     """
     usable = isolated(truths, events)
-    rises = np.array([_before(results - truths, event) for event in usable])
-    rises = rises.reshape(len(usable), CALM[1])
+    if not usable:
+        raise UsageError("the true traces have no isolated events to measure")
+    left = results - slope_kept(results, truths, usable).value * truths
+    rises = np.array([_before(left, event) for event in usable])
     sizes = np.array([_amplitude(truths, event) for event in usable])
-    mean = _weighted(rises[:, -LEAD:].mean(axis=1), sizes, what="isolated events")
+    mean = _weighted(rises[:, -LEAD:].mean(axis=1), sizes)
     return Leakage(mean, rises.sum(axis=0) / sizes.sum())
 
 
@@ -224,10 +227,10 @@ def _before(differences: Float, event: Event) -> Float:
     return rises
 
 
-def _weighted(parts: Float, wholes: Float, *, what: str) -> Estimate:
+def _weighted(parts: Float, wholes: Float) -> Estimate:
     """``sum(parts) / sum(wholes)``: the ratios weighted by what they are parts of."""
     if len(wholes) == 0 or not wholes.sum() > 0:
-        raise UsageError(f"the true traces have no {what} to measure")
+        raise UsageError("the true traces have no events to measure")
     total = float(wholes.sum())
     value = float(parts.sum()) / total
     left = parts - value * wholes

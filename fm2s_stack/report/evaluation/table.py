@@ -69,7 +69,7 @@ def _head(evaluation: Evaluation) -> Iterator[str]:
     )
     if evaluation.regions:
         yield (
-            f"regions: {evaluation.regions}, adjacent pairs of them: {evaluation.adjacent}; "
+            f"cells: {evaluation.regions}, adjacent pairs of them: {evaluation.adjacent}; "
             f"events: {evaluation.events}, after calm: {evaluation.isolated}"
         )
     yield from evaluation.notes
