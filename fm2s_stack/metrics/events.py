@@ -174,7 +174,7 @@ class Leakage:
     """Rise of a result before events begin, as a part of the peak."""
 
     mean: Estimate  #: over the frames of `LEAD` before the onset
-    profile: Float  #: in each frame before the onset, the last one last, shape (CALM[1],)
+    profile: tuple[float, ...]  #: in each of the frames before the onset, the last one last
 
 
 def leakage(results: Float, truths: Float, events: Sequence[Event]) -> Leakage:
@@ -208,7 +208,7 @@ def leakage(results: Float, truths: Float, events: Sequence[Event]) -> Leakage:
     rises = np.array([_before(left, event) for event in usable])
     sizes = np.array([_amplitude(truths, event) for event in usable])
     mean = _weighted(rises[:, -LEAD:].mean(axis=1), sizes)
-    return Leakage(mean, rises.sum(axis=0) / sizes.sum())
+    return Leakage(mean, tuple((rises.sum(axis=0) / sizes.sum()).tolist()))
 
 
 def isolated(truths: Float, events: Sequence[Event]) -> list[Event]:

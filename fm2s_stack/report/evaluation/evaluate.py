@@ -28,7 +28,7 @@ from fm2s_stack.report.evaluation.passes import (
     Look,
     look_at_truth,
     measure,
-    similarity,
+    similarities,
 )
 from fm2s_stack.report.evaluation.recordings import Recordings, open_recordings
 
@@ -122,11 +122,9 @@ def evaluate(
     truths = passes[RESULT].traces()
     events = find_events(truths[1]) if truths and cells.events is None else cells.events or ()
     trust = _trust(opened) if noisy is not None and _is_movie(opened) else None
-    columns = {}
-    for name, path in names.items():
-        measures = passes[name].measures(events)
-        like = similarity(opened, name, measures.moments.data_range, saturated)
-        columns[name] = Column(str(path), measures, like)
+    measures = {name: gathered.measures(events) for name, gathered in passes.items()}
+    data_range = measures[RESULT].moments.data_range
+    alike = similarities(opened, list(names), data_range, saturated)
     return Evaluation(
         shape=opened.shape,
         truth=str(truth),
@@ -136,7 +134,7 @@ def evaluate(
         adjacent=0 if labels is None else len(adjacent_pairs(labels)),
         events=len(events),
         isolated=len(isolated(truths[1], events)) if truths else 0,
-        columns=columns,
+        columns={n: Column(str(p), measures[n], alike[n]) for n, p in names.items()},
         trust=trust,
         trust_line=trust_line(trust, opened.stacks[RESULT].image.scale.x) if trust else None,
         notes=(*cells.notes, *_left_out(opened, dark, noisy)),

@@ -39,7 +39,7 @@ def look_at_truth(opened: Recordings, saturated: float | None) -> Look:
     """
     moments, values = PixelMoments(), []
     for frame in spread(opened.frames):
-        truth = clipped(opened.read(TRUTH, frame, frame + 1)[0], saturated)
+        truth = clipped(opened.read_one(TRUTH, frame), saturated)
         moments.add(truth, truth)
         values.append(truth.ravel()[:: max(1, truth.size // EDGE_PIXELS)])
     return Look(intensity_edges(np.concatenate(values)), moments.truth_power / moments.count)
@@ -86,18 +86,19 @@ def measure(
     return passes
 
 
-def similarity(
-    opened: Recordings, name: str, data_range: float, saturated: float | None
-) -> float | None:
+def similarities(
+    opened: Recordings, names: Sequence[str], data_range: float, saturated: float | None
+) -> dict[str, float | None]:
     """Mean SSIM of the planes of up to 64 frames; None of planes smaller than its window."""
     if min(opened.shape[2:]) < SMALLEST:
-        return None
-    values = []
+        return dict.fromkeys(names)
+    values: dict[str, list[float]] = {name: [] for name in names}
     for frame in spread(opened.frames):
-        result = opened.read(name, frame, frame + 1)[0]
-        truth = clipped(opened.read(TRUTH, frame, frame + 1)[0], saturated)
-        values += [ssim(*pair, data_range) for pair in zip(result, truth, strict=True)]
-    return float(np.mean(values))
+        truth = clipped(opened.read_one(TRUTH, frame), saturated)
+        for name in names:
+            pairs = zip(opened.read_one(name, frame), truth, strict=True)
+            values[name] += [ssim(*pair, data_range) for pair in pairs]
+    return {name: float(np.mean(each)) for name, each in values.items()}
 
 
 def spread(frames: int) -> list[int]:

@@ -59,10 +59,24 @@ class Recordings:
         t, z = (slice(start, stop), slice(None)) if self.over_time else (0, slice(start, stop))
         part = stack.array[t, c, z].compute(scheduler="synchronous")
         planes = np.asarray(part).reshape(stop - start, self.planes_a_frame, *self.shape[2:])
-        whole = planes[:, None] if self.over_time else planes[None, None, :, 0]
-        at = (start, 0) if self.over_time else (0, start)
-        require_finite(stack, whole, at[0], c, at[1])
+        self._require_finite(stack, planes, start, c)
         return planes.astype(np.float64)
+
+    def read_one(self, name: str, frame: int) -> Float:
+        """One frame, shape (planes a frame, y, x), without those stored with it."""
+        stack, c = self.stacks[name], self.channels[name]
+        rows, columns = (slice(0, length) for length in self.shape[2:])
+        places = [(frame, z) for z in range(self.shape[1])] if self.over_time else [(0, frame)]
+        planes = np.stack([
+            stack.planes.read(t, stack.channel_indices[c], z, rows, columns) for t, z in places
+        ])  # fmt: skip
+        self._require_finite(stack, planes[None], frame, c)
+        return planes.astype(np.float64)
+
+    def _require_finite(self, stack: Stack, frames: NDArray[Any], first: int, c: int) -> None:
+        tczyx = frames[:, None] if self.over_time else frames[None, None, :, 0]
+        t, z = (first, 0) if self.over_time else (0, first)
+        require_finite(stack, tczyx, t, c, z)
 
     def blocks(self) -> Iterator[tuple[int, int]]:
         """First and one past the last frame of each run that is read at once."""
