@@ -14,6 +14,7 @@ from fm2s_stack.errors import OutputError, OutputIncomplete, UsageError
 from fm2s_stack.stack.base import Stack
 from fm2s_stack.stack.finite import require_finite
 from fm2s_stack.stack.open import open_stack
+from fm2s_stack.stack.reading import Box, read_blocks, read_part
 
 Float = NDArray[np.float64]
 
@@ -55,28 +56,19 @@ class Recordings:
 
     def read(self, name: str, start: int, stop: int) -> Float:
         """Some frames of one recording, shape (frames, planes a frame, y, x)."""
-        stack, c = self.stacks[name], self.channels[name]
-        t, z = (slice(start, stop), slice(None)) if self.over_time else (0, slice(start, stop))
-        part = stack.array[t, c, z].compute(scheduler="synchronous")
-        planes = np.asarray(part).reshape(stop - start, self.planes_a_frame, *self.shape[2:])
-        self._require_finite(stack, planes, start, c)
-        return planes.astype(np.float64)
+        stack, (_, z, y, x) = self.stacks[name], self.shape
+        ts, zs = ((start, stop), (0, z)) if self.over_time else ((0, 1), (start, stop))
+        planes = read_blocks(stack, Box(ts, self.channels[name], zs, (0, y), (0, x)))
+        require_finite(stack, planes, ts[0], self.channels[name], zs[0])
+        return planes.reshape(stop - start, self.planes_a_frame, y, x).astype(np.float64)
 
     def read_one(self, name: str, frame: int) -> Float:
-        """One frame, shape (planes a frame, y, x), without those stored with it."""
-        stack, c = self.stacks[name], self.channels[name]
-        rows, columns = (slice(0, length) for length in self.shape[2:])
-        places = [(frame, z) for z in range(self.shape[1])] if self.over_time else [(0, frame)]
-        planes = np.stack([
-            stack.planes.read(t, stack.channel_indices[c], z, rows, columns) for t, z in places
-        ])  # fmt: skip
-        self._require_finite(stack, planes[None], frame, c)
+        """One frame, shape (planes a frame, y, x), without those that are stored with it."""
+        stack, c, (_, z, y, x) = self.stacks[name], self.channels[name], self.shape
+        t, zs = (frame, range(z)) if self.over_time else (0, range(frame, frame + 1))
+        planes = np.stack([read_part(stack, (t, c, i), (0, y), (0, x)) for i in zs])
+        require_finite(stack, planes[None, None], t, c, zs.start)
         return planes.astype(np.float64)
-
-    def _require_finite(self, stack: Stack, frames: NDArray[Any], first: int, c: int) -> None:
-        tczyx = frames[:, None] if self.over_time else frames[None, None, :, 0]
-        t, z = (first, 0) if self.over_time else (0, first)
-        require_finite(stack, tczyx, t, c, z)
 
     def blocks(self) -> Iterator[tuple[int, int]]:
         """First and one past the last frame of each run that is read at once."""
