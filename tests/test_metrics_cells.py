@@ -199,6 +199,18 @@ def test_a_tenth_of_a_neighbour_is_crosstalk_of_a_tenth(shared: float) -> None:
     assert crosstalk(truth, truth, PAIRS).mean == pytest.approx(0, abs=1e-9)
 
 
+def test_the_error_of_crosstalk_is_that_met_in_many_movies_also_of_coloured_noise() -> None:
+    scores = []
+    for seed in range(60):
+        truth = independent(100 + seed)
+        noise = np.random.default_rng(seed).normal(0, 20, truth.shape)
+        coloured = gaussian_filter1d(noise, 3, axis=0) if seed % 2 else noise
+        found = crosstalk(truth + coloured, truth, PAIRS)
+        scores.append(found.mean / found.error)
+    assert np.std(scores) == pytest.approx(1, abs=0.35)
+    assert abs(np.mean(scores)) < 0.5
+
+
 def test_neighbours_that_cannot_be_told_apart_are_left_out() -> None:
     truth = independent(4, cells=2)
     alike = np.stack([truth[:, 0], truth[:, 0] + 1, np.full(len(truth), 3.0)], axis=1)

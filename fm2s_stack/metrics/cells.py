@@ -18,6 +18,7 @@ Pair = tuple[int, int]
 
 #: A neighbour whose trace the cell's own explains to this part of its power tells nothing.
 TOO_ALIKE = 0.98
+MOST_LAGS = 60  #: frames over which what a fit left may repeat itself
 
 
 def region_correlation(results: Float, truths: Float) -> Float:
@@ -103,8 +104,28 @@ def _coefficients(
     solution = inverse @ (columns.T @ target)
     left = target - columns @ solution
     variance = float(np.dot(left, left)) / (len(target) - columns.shape[1] - 1)
-    errors = np.sqrt(variance * np.diag(inverse))
+    repeats = [_repeats(left, column) for column in columns.T]
+    errors = np.sqrt(variance * np.diag(inverse) * repeats)
     return list(zip(solution[1:].tolist(), errors[1:].tolist(), strict=True))
+
+
+def _repeats(left: Float, column: Float) -> float:
+    """By how much a coefficient's variance grows where successive frames repeat each other.
+
+    ``1 + 2 sum(r[k] * x[k])`` over the lags up to a quarter of the trace, with the
+    autocorrelations of what the fit left and of the column (Bartlett 1946): what a filter in
+    time leaves is not white.
+    """
+    lags = min(len(left) // 4, MOST_LAGS)
+    both = [_autocorrelation(trace, lags) for trace in (left, column)]
+    return max(1.0, 1.0 + 2.0 * float(np.dot(*both)))
+
+
+def _autocorrelation(trace: Float, lags: int) -> Float:
+    power = float(np.dot(trace, trace))
+    products = np.array([float(np.dot(trace[k:], trace[:-k])) for k in range(1, lags + 1)])
+    found: Float = products / power if power > 0 else np.zeros(lags)
+    return found
 
 
 def _alike(own: Float, other: Float) -> bool:
