@@ -8,6 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from fm2s_stack.errors import UsageError
 from fm2s_stack.metrics import PixelMoments, TruthPass, intensity_edges, ssim
 from fm2s_stack.progress import Progress
 from fm2s_stack.report.evaluation.recordings import Recordings
@@ -42,7 +43,13 @@ def look_at_truth(opened: Recordings, saturated: float | None) -> Look:
         truth = clipped(opened.read_one(TRUTH, frame), saturated)
         moments.add(truth, truth)
         values.append(truth.ravel()[:: max(1, truth.size // EDGE_PIXELS)])
-    return Look(intensity_edges(np.concatenate(values)), moments.truth_power / moments.count)
+    found = np.concatenate(values)
+    if found.min() == found.max():
+        raise UsageError(
+            f"{opened.stacks[TRUTH].path}: every pixel looked at is {found[0]:g}; expected a truth "
+            "with structure in it"
+        )
+    return Look(intensity_edges(found), moments.truth_power / moments.count)
 
 
 def measure(
