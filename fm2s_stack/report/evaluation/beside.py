@@ -128,22 +128,32 @@ def events_of(
     return find_events(traces[:, ids - 1]), path.name + " beside the truth" * (given is None)
 
 
-def simulated(stack: Stack) -> Simulation | None:
-    """The settings in the description of a simulated movie; None of any other."""
+@dataclass(frozen=True)
+class Detector:
+    """The ends of the scale, grey levels; None where they are not known."""
+
+    dark: float | None = None  #: level of a pixel without light
+    saturated: float | None = None  #: level that no pixel exceeds
+
+
+def simulated_detector(stack: Stack) -> Detector:
+    """What the description of a simulated recording tells of it; of others nothing."""
     for text in stack.headers.values():
         _, found, after = html.unescape(str(text)).partition("fm2s-stack simulation ")
         if found:
-            return _settings(after)
-    return None
+            return _detector(after)
+    return Detector()
 
 
-def _settings(text: str) -> Simulation | None:
+def _detector(text: str) -> Detector:
     try:
         told: dict[str, Any] = json.JSONDecoder().raw_decode(text)[0]
         known = {field.name for field in fields(Simulation)}
-        return Simulation(**{key: value for key, value in told.items() if key in known})
+        made = Simulation(**{key: value for key, value in told.items() if key in known})
+        saturated = told.get("saturation")
+        return Detector(made.dark_level, None if saturated is None else float(saturated))
     except (ValueError, TypeError, AttributeError):  # of another version
-        return None
+        return Detector()
 
 
 def _traces(path: Path) -> Float:

@@ -20,7 +20,7 @@ from fm2s_stack.metrics import (
     without_truth,
 )
 from fm2s_stack.progress import Progress, Silent
-from fm2s_stack.report.evaluation.beside import Regions, events_of, regions_of, simulated
+from fm2s_stack.report.evaluation.beside import Regions, events_of, regions_of, simulated_detector
 from fm2s_stack.report.evaluation.passes import (
     NOISY,
     RESULT,
@@ -114,7 +114,9 @@ def evaluate(
     noisy_first: dict[str, PathLike] = {} if noisy is None else {NOISY: noisy}
     names = {**noisy_first, RESULT: result, **_named(against)}
     opened = open_recordings({TRUTH: truth, **names}, channel)
-    dark, saturated = _detector(opened, dark, saturated)
+    told = simulated_detector(opened.stacks[TRUTH])
+    dark = told.dark if dark is None else dark
+    saturated = told.saturated if saturated is None else saturated
     look = look_at_truth(opened, saturated)
     cells = _cells(opened, truth, regions, traces, look)
     labels = None if cells.regions is None else cells.regions.labels
@@ -149,17 +151,6 @@ def _named(against: Sequence[PathLike]) -> dict[str, PathLike]:
         taken = name in names or name in (TRUTH, NOISY, RESULT)
         names[f"{name} ({number})" if taken else name] = path
     return names
-
-
-def _detector(
-    opened: Recordings, dark: float | None, saturated: float | None
-) -> tuple[float | None, float | None]:
-    """Darkness and saturation, as given or as a simulation tells of them."""
-    told = simulated(opened.stacks[TRUTH])
-    if told is None:
-        return dark, saturated
-    ends = getattr(told, "saturation", None)
-    return (told.dark_level if dark is None else dark), (ends if saturated is None else saturated)
 
 
 class _Cells(NamedTuple):
