@@ -71,6 +71,7 @@ class AgainstTruth:
     moments: FrameMoments  #: of each frame
     cells: CellMeasures | None  #: measures of regions, where they are given
     saturation: Saturation | None = None  #: where the raw movie and its end of scale are given
+    true_saturation: Saturation | None = None  #: of those pixels that light saturates, not noise
 
 
 class TruthPass:
@@ -101,7 +102,7 @@ class TruthPass:
         self._labels, self._level, self._over_time = labels, saturated, over_time
         self._result = None if labels is None else RegionTraces(labels)
         self._truth = None if labels is None else RegionTraces(labels)
-        self._saturated = self._kept = 0
+        self._saturated = np.zeros((2, 2), dtype=np.int64)
 
     def add(self, result: ArrayLike, truth: ArrayLike, raw: ArrayLike | None = None) -> None:
         """The next frame of the movie, of its truth, and of the raw movie where known."""
@@ -120,9 +121,9 @@ class TruthPass:
     def _add_raw(self, image: Float, target: Float, raw: Float) -> None:
         self._raw.add(raw, target)
         if self._level is not None:
-            at = raw >= self._level
-            self._saturated += int(at.sum())
-            self._kept += int((image[at] >= self._level - 0.5).sum())
+            at, kept = raw >= self._level, image >= self._level - 0.5
+            for row, where in zip(self._saturated, (at, at & (target >= self._level)), strict=True):
+                row += (np.count_nonzero(where), np.count_nonzero(where & kept))
 
     def traces(self) -> tuple[Float, Float] | None:
         """Region traces of the movie and of the truth, shape (t, regions)."""
@@ -158,8 +159,13 @@ class TruthPass:
             ends=_if_there(lambda: ends(moments, raw)) if several else None,
             moments=moments,
             cells=self._cells(events) if several else None,
-            saturation=Saturation(self._saturated, self._kept) if raw and self._level else None,
+            saturation=self._kept(0) if raw else None,
+            true_saturation=self._kept(1) if raw else None,
         )
+
+    def _kept(self, row: int) -> Saturation | None:
+        pixels, kept = self._saturated[row].tolist()
+        return None if self._level is None else Saturation(pixels, kept)
 
     def _cells(self, events: Sequence[Event] | None) -> CellMeasures | None:
         traces = self.traces()

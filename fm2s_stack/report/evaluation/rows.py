@@ -80,6 +80,8 @@ _KINDS = (
     _Kind("last_frame_db", "last frame against the others", "dB", ZERO, 2, "measures.ends.last"),
     _Kind("saturated_kept_percent", "saturated pixels kept", "%", ALL, 1,
           "measures.saturation.part"),
+    _Kind("true_saturated_kept_percent", "  where the truth is saturated", "%", ALL, 1,
+          "measures.true_saturation.part"),
 )  # fmt: skip
 
 
