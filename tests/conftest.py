@@ -11,6 +11,7 @@ from types import ModuleType
 import pytest
 from cli_tools import Cli, recording
 from crash_tools import server, undisturbed  # noqa: F401 - fixtures
+from evaluate_tools import evaluated, simulation_files  # noqa: F401 - fixtures
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:

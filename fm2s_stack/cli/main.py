@@ -24,6 +24,7 @@ COMMANDS = {
     "seal": "Complete an output whose units were done in shares.",
     "status": "Show how far outputs are.",
     "verify": "Check what is stored, against its input too, and repair it.",
+    "evaluate": "Measure an output against its truth: noise, traces, brightness.",
     "presets": "List the published noise presets.",
     "simulate": "Make a two-photon calcium movie with its truth.",
 }
