@@ -63,6 +63,14 @@ def correlate(
     return Correlation(_kernel(found / found[0]), float(error), float(inflation))
 
 
+def kernel_of_product(rows: Float, columns: Float) -> Kernel:
+    """The autocorrelation that is a product of those at lags 0 to REACH along both axes."""
+    return tuple(
+        tuple(float(columns[dy] * rows[abs(dx)]) for dx in range(-REACH, REACH + 1))
+        for dy in range(REACH + 1)
+    )
+
+
 def _kernel(correlation: Float) -> Kernel:
     table = np.zeros((REACH + 1, 2 * REACH + 1))
     for (dy, dx), value in zip(LAGS, np.clip(correlation, -1, 1), strict=True):

@@ -32,7 +32,7 @@ def defective_pixels(pairs: NDArray) -> NDArray[np.bool_]:
     Parameters
     ----------
     pairs
-        Frames, shape (pairs, 2, y, x).
+        Frames, shape (pairs, 2, y, x); or planes, (planes, 1, y, x).
 
     Returns
     -------
@@ -40,15 +40,25 @@ def defective_pixels(pairs: NDArray) -> NDArray[np.bool_]:
         True at defects, and in rows and columns that are constant from end to end in all frames.
     """
     mean = pairs.mean(axis=(0, 1), dtype=np.float64)
-    difference = pairs[:, 1].astype(np.float32) - pairs[:, 0]
-    # A median is blind to the defects themselves; its square is 0.45 of the variance.
-    spread = np.sqrt(np.median(ndimage.uniform_filter((difference**2).mean(0), 5)) / 2)
-    own = np.sqrt(np.maximum(ndimage.median_filter((difference**2).mean(0), 5), 0) / 2)
-    error = np.maximum(own, spread) * 1.5 / np.sqrt(2 * len(pairs))
+    error = _error_of(mean, pairs)
     upper = ndimage.rank_filter(mean, -2, footprint=NEIGHBOURS, mode="reflect")
     lower = ndimage.rank_filter(mean, 1, footprint=NEIGHBOURS, mode="reflect")
     single = (mean > upper + STANDING_OUT * error) | (mean < lower - STANDING_OUT * error)
     return np.asarray(single | constant_lines(pairs))
+
+
+def _error_of(mean: NDArray[np.float64], pairs: NDArray) -> NDArray[np.float64]:
+    """Standard error of the mean of all frames, shape (y, x)."""
+    if pairs.shape[1] == 2:
+        difference = pairs[:, 1].astype(np.float32) - pairs[:, 0]
+        square, share = (difference**2).mean(axis=0) / 2, 1 / (2 * len(pairs))
+    else:
+        rough = mean - ndimage.median_filter(mean, 3)
+        square, share = rough**2, 1.0
+    # A median is blind to the defects themselves; of one square it is 0.45 of the mean.
+    own = ndimage.median_filter(square, 5) if len(pairs) > 1 else np.zeros_like(square)
+    typical = np.median(ndimage.uniform_filter(square, 5))
+    return np.asarray(np.sqrt(np.maximum(own, typical) * share) * 1.5)
 
 
 def constant_lines(pairs: NDArray) -> NDArray[np.bool_]:
@@ -71,6 +81,8 @@ def clipping_limits(pairs: NDArray, good: NDArray[np.bool_]) -> Limits:
         Pixels to look at, shape (y, x).
     """
     some = pairs[..., good].reshape(-1)
+    if not some.size:
+        return Limits(None, None)
     values, counts = np.unique(some[:: -(-some.size // LOOKED_AT)], return_counts=True)
     if len(values) < 8:
         return Limits(None, None)

@@ -16,7 +16,8 @@ from scipy.special import gammainc, gammaincinv
 
 Float = NDArray[np.float64]
 
-KEPT = (0.005, 0.95)  #: part of pure noise between the bounds
+Bounds = tuple[float, float]  # quantiles of pure noise
+
 ROUNDS = 40  #: of reweighting at most
 BOOTSTRAPS = 200
 SHAPES = np.geomspace(1.0, 2000.0, 80)  #: of gamma distributions with mean 1
@@ -55,7 +56,7 @@ class Spread(NamedTuple):
     bias: float  #: mean between the bounds, less 1
 
 
-def fit_line(tiles: Tiles) -> Line:
+def fit_line(tiles: Tiles, bounds: Bounds) -> Line:
     """The line through the tiles that pass for pure noise.
 
     Levels are noisy, and their noise is correlated with that of the variances wherever noise is
@@ -70,27 +71,27 @@ def fit_line(tiles: Tiles) -> Line:
     slope, height = _start(tiles)
     least = 0.2 * float(np.percentile(tiles.variance, 5)) + 1e-12 * float(tiles.variance.max())
     for _ in range(ROUNDS):
-        line = _classify(tiles, slope, height, least)
+        line = _classify(tiles, slope, height, least, bounds)
         weight = line.kept / line.expected**2
         before = slope, height
         slope, height = solve(normal_sums(tiles, weight, line))
         at = abs(slope) * np.ptp(tiles.guide) + abs(height)
         if abs(slope - before[0]) * np.ptp(tiles.guide) + abs(height - before[1]) < 1e-5 * at:
             break
-    return _classify(tiles, slope, height, least)
+    return _classify(tiles, slope, height, least, bounds)
 
 
-def fit_constant(tiles: Tiles) -> Line:
+def fit_constant(tiles: Tiles, bounds: Bounds) -> Line:
     """The same without a slope: one variance at all levels."""
     height = float(np.percentile(tiles.variance, 30))
     for _ in range(ROUNDS):
-        line = _classify(tiles, 0.0, height, 1e-3 * height)
+        line = _classify(tiles, 0.0, height, 1e-3 * height, bounds)
         if not line.kept.any():
             break
         before, height = height, float(tiles.variance[line.kept].mean() / (1 + line.bias))
         if abs(height - before) < 1e-5 * height:
             break
-    return _classify(tiles, 0.0, height, 1e-3 * height)
+    return _classify(tiles, 0.0, height, 1e-3 * height, bounds)
 
 
 def normal_sums(tiles: Tiles, weight: Float, line: Line) -> Float:
@@ -139,22 +140,22 @@ def _start(tiles: Tiles) -> tuple[float, float]:
     return float(slope), float(height)
 
 
-def _classify(tiles: Tiles, slope: float, height: float, least: float) -> Line:
+def _classify(tiles: Tiles, slope: float, height: float, least: float, bounds: Bounds) -> Line:
     expected = np.maximum(slope * tiles.guide + height, least)
     ratio = 1 + (tiles.variance - slope * tiles.level - height) / expected
-    spread = _spread(ratio)
+    spread = _spread(ratio, bounds)
     kept = (ratio > spread.low) & (ratio < spread.high)
     return Line(slope, height, kept, expected, spread.bias)
 
 
-def _spread(ratio: Float) -> Spread:
+def _spread(ratio: Float, bounds: Bounds) -> Spread:
     """The distribution whose lower half is as wide as that of the ratios, which nothing adds to."""
     below = ratio[ratio < 1]
     width = float(np.sqrt(np.mean((below - 1) ** 2))) if below.size else 0.0
     shape = float(np.interp(-width, -_lower_widths(), SHAPES))
-    low, high = (float(gammaincinv(shape, part)) for part in KEPT)
+    low, high = (float(gammaincinv(shape, part)) for part in bounds)
     inside = float(gammainc(shape + 1, high) - gammainc(shape + 1, low))
-    return Spread(low / shape, high / shape, inside / (KEPT[1] - KEPT[0]) - 1)
+    return Spread(low / shape, high / shape, inside / (bounds[1] - bounds[0]) - 1)
 
 
 def _lower_widths() -> Float:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
+from functools import partial
 
 import numpy as np
 from numpy.typing import NDArray
@@ -10,16 +11,21 @@ from scipy import ndimage
 
 from fm2s_stack.errors import NoiseUnknown
 from fm2s_stack.noise_model import tiles as cutting
+from fm2s_stack.noise_model.correlation import WHITE, Correlation, correlate
 from fm2s_stack.noise_model.defects import Limits, clipping_limits, defective_pixels
+from fm2s_stack.noise_model.guides import clipped, guides
 from fm2s_stack.noise_model.model import NoiseModel
 from fm2s_stack.noise_model.registration import align, overlap, shift_between
-from fm2s_stack.noise_model.summary import Looked, summarize
+from fm2s_stack.noise_model.summary import Clean, Looked, summarize
 
 Float = NDArray[np.float64]
 Float32 = NDArray[np.float32]
 
-BLUR = 1.0  #: of the level whose changes are taken out, pixels
+BLUR = 0.7  #: of the level whose changes are taken out, pixels
 CHANGES = 4  #: taken out of each tile: brightness, contrast and two shifts
+STRUCTURE = 0.01  #: error of the correlations that what moves makes
+BOUNDS = (0.005, 0.95)  #: of the distribution of pure noise that the line rests on
+SYSTEMATIC = 0.03  #: of the variances, beside what scatters
 RESPONSES = 16  #: tiles from which the effect of taking changes out is computed
 
 
@@ -74,7 +80,7 @@ def measure_movie(pairs: NDArray, *, offset: float | None = None) -> NoiseModel:
     origin = float(np.median(pairs[0]))
     looks = [_look(pair, defects, limits, origin) for pair in pairs]
     looked = _gathered(looks, pairs, limits, origin)
-    return summarize(replace(looked, notes=notes), offset)
+    return summarize(replace(looked, notes=notes), partial(_correlation, looks), offset)
 
 
 def _required(pairs: NDArray) -> NDArray:
@@ -141,34 +147,36 @@ def _count_at(pair: NDArray, good: NDArray[np.bool_], level: float | None) -> Fl
 def _gathered(looks: list[Look], pairs: NDArray, limits: Limits, origin: float) -> Looked:
     level = np.stack([look.level for look in looks])
     count = np.stack([look.count for look in looks])
-    sums = np.stack([look.sums for look in looks], axis=1)
-    constant = sums[0] <= 0
-    used = (count > cutting.SIDE**2 / 2) & ~constant
+    square = np.stack([look.sums[0] for look in looks])
+    high = np.stack([look.high for look in looks])
+    clear = ~clipped(high, 2 * count, cutting.grid(pairs.shape))
+    used = (count > cutting.SIDE**2 / 2) & (square > 0) & clear
     shape = cutting.grid(pairs.shape)
     return Looked(
         level=level,
-        guide=_guides(level, used, shape),
-        sums=sums,
+        guide=guides(level, used, shape),
+        variance=square / np.maximum(count - CHANGES, 1.0),
         count=count,
         used=used,
         low=np.stack([look.low for look in looks]),
-        high=np.stack([look.high for look in looks]),
         grid=shape,
-        basis=np.concatenate([look.basis for look in looks], axis=-1)[..., :RESPONSES],
-        freedom=CHANGES,
         origin=origin,
         limits=limits,
         method="frame differences",
         frames=2 * len(pairs),
         planes=pairs,
+        systematic=SYSTEMATIC,
+        bounds=BOUNDS,
     )
 
 
-def _guides(level: Float, used: NDArray[np.bool_], shape: tuple[int, int]) -> Float:
-    """The level of each tile as told by other frames and by its neighbours, (pairs, tiles)."""
-    beside = np.stack([cutting.around(x, u, shape) for x, u in zip(level, used, strict=True)])
-    others = used.sum(axis=0) - used
-    with np.errstate(invalid="ignore", divide="ignore"):
-        elsewhen = ((level * used).sum(axis=0) - level * used) / others
-    guide = np.where(others > 0, (beside + elsewhen) / 2, beside)
-    return np.where(np.isnan(guide) & (others > 0), elsewhen, guide)
+def _correlation(looks: list[Look], usable: NDArray[np.bool_], clean: Clean) -> Correlation:
+    """The correlation from the whole tiles of pure noise."""
+    whole = np.stack([look.count for look in looks])[clean.plane, clean.tile] == cutting.SIDE**2
+    basis = np.concatenate([look.basis for look in looks], axis=-1)[..., :RESPONSES]
+    if not whole.any():
+        return WHITE
+    sums = np.stack([look.sums for look in looks], axis=1)
+    each = sums[:, clean.plane[whole], clean.tile[whole]].astype(float)
+    found = correlate(each, clean.weight[whole], clean.cluster[whole], basis, CHANGES)
+    return found._replace(error=float(np.hypot(found.error, STRUCTURE)))

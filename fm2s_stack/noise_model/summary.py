@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field, replace
+from collections.abc import Callable
+from dataclasses import dataclass, field
 
 import numpy as np
 from numpy.typing import NDArray
 
 from fm2s_stack.errors import NoiseUnknown
 from fm2s_stack.noise_model import line as lines
-from fm2s_stack.noise_model.correlation import WHITE, Correlation, correlate
+from fm2s_stack.noise_model.correlation import WHITE, Correlation
+from fm2s_stack.noise_model.dark import with_darkness, with_offset
 from fm2s_stack.noise_model.defects import Limits
 from fm2s_stack.noise_model.line import Line, Tiles
 from fm2s_stack.noise_model.model import LevelPoint, Method, NoiseModel
@@ -18,12 +20,13 @@ from fm2s_stack.noise_model.tiles import SIDE
 Float = NDArray[np.float64]
 
 FEWEST = 24  #: tiles that a line needs
+MANY = 4  #: planes from which on some may be left out
+LOUD = 3.0  #: by how many errors a plane exceeds the quieter ones that is left out
 GROUPS = 24  #: of levels, where clipping is looked for
 POINTS = 16  #: of the mean-variance plot
 CLIPPED = 0.005  #: part of pixels at the lowest level from which on a level counts as clipped
 BLOCKS = 8  #: clusters a side of the field
 EPOCHS = 16  #: clusters along time
-SYSTEMATIC = 0.02  #: of the variances, beside what scatters
 
 
 @dataclass(frozen=True)
@@ -32,46 +35,86 @@ class Looked:
 
     level: Float  #: mean level above `origin`
     guide: Float  #: the same from other pixels; NaN where there are none
-    sums: NDArray[np.float32]  #: products of residuals at each lag, (lags, planes, tiles)
+    variance: Float  #: mean square of the residuals, per degree of freedom
     count: NDArray[np.float32]  #: pixels used
     used: NDArray[np.bool_]  #: whether it tells something
     low: NDArray[np.float32]  #: values at the lowest level
-    high: NDArray[np.float32]  #: values at the highest level
     grid: tuple[int, int]  #: tiles down and across
-    basis: NDArray[np.float32]  #: changes taken out of some tiles
-    freedom: int  #: degrees of freedom taken out of each
     origin: float  #: grey level that levels count from
     limits: Limits  #: lowest and highest level, where they may clip
     method: Method  #: what the residuals are of
     frames: int  #: frames looked at
     planes: NDArray = field(repr=False)  #: the frames
+    systematic: float  #: relative error of the variances beside what scatters
+    bounds: lines.Bounds  #: part of pure noise that the line rests on
     notes: tuple[str, ...] = ()  #: said already
 
 
-def summarize(looked: Looked, offset: float | None) -> NoiseModel:
+@dataclass(frozen=True)
+class Clean:
+    """The tiles that pass for pure noise, one entry of each array is one of them."""
+
+    plane: NDArray[np.intp]  #: in which plane it is
+    tile: NDArray[np.intp]  #: which tile of it
+    weight: Float  #: 1 over its variance
+    cluster: NDArray[np.intp]  #: neighbours in place and time
+
+
+#: how planes tell the correlation, from the tiles looked at and those of pure noise
+Correlate = Callable[[NDArray[np.bool_], Clean], Correlation]
+
+
+def summarize(looked: Looked, correlate: Correlate, offset: float | None) -> NoiseModel:
     """The model that the tiles add up to.
+
+    Parameters
+    ----------
+    looked
+        What the tiles say.
+    correlate
+        How the correlation follows from the tiles of pure noise.
+    offset
+        Grey level of darkness, where metadata tells it.
 
     Raises
     ------
     NoiseUnknown
         If too few tiles tell anything.
     """
-    usable = looked.used & np.isfinite(looked.guide) & (looked.high == 0)
+    usable = looked.used
     if usable.sum() < 1:
-        raise NoiseUnknown("noise: no pixels vary without being clipped; there is none to measure")
+        raise NoiseUnknown(
+            "noise: everything is constant, clipped or defective; there is none to measure"
+        )
     usable, notes = _within_range(looked, usable)
-    tiles, which = _tiles(looked, usable), np.nonzero(usable)
+    usable = _quiet(looked, usable)
+    tiles = _tiles(looked, usable)
     line, errors, more = _line(tiles, looked)
-    correlation = _correlation(looked, which, tiles, line)
+    clean = _clean(usable, tiles, line)
+    correlation = correlate(usable, clean) if len(clean.tile) else WHITE
     model = _model(looked, tiles, line, errors, correlation, (*looked.notes, *notes, *more))
-    return model if offset is None else with_offset(model, offset, "metadata")
+    if offset is not None:
+        return with_offset(model, offset)
+    variance = looked.variance * correlation.inflation
+    return with_darkness(model, looked.level, variance, usable, looked.planes, looked.origin)
+
+
+def clean_tiles(looked: Looked, usable: NDArray[np.bool_]) -> Clean:
+    """The usable tiles that pass for pure noise, by their variances."""
+    tiles = _tiles(looked, usable)
+    return _clean(usable, tiles, _line(tiles, looked)[0])
+
+
+def _clean(usable: NDArray[np.bool_], tiles: Tiles, line: Line) -> Clean:
+    plane, tile = np.nonzero(usable)
+    kept = line.kept
+    return Clean(plane[kept], tile[kept], 1 / line.expected[kept], tiles.cluster[kept])
 
 
 def _tiles(looked: Looked, usable: NDArray[np.bool_]) -> Tiles:
-    variance = looked.sums[0] / np.maximum(looked.count - looked.freedom, 1)
     return Tiles(
         looked.level[usable],
-        variance[usable].astype(float),
+        looked.variance[usable],
         looked.guide[usable],
         _clusters(looked)[usable],
     )
@@ -89,17 +132,17 @@ def _clusters(looked: Looked) -> NDArray[np.intp]:
 def _within_range(
     looked: Looked, usable: NDArray[np.bool_]
 ) -> tuple[NDArray[np.bool_], tuple[str, ...]]:
-    """Without the levels whose noise is cut off at the lowest or highest level."""
-    if looked.limits == (None, None):
+    """Without the levels whose noise is cut off at the lowest level."""
+    if looked.limits.low is None:
         return usable, ()
     guide = looked.guide[usable]
     order = np.argsort(guide, kind="stable")
-    low, high = -np.inf, np.inf
+    low = -np.inf
     for group in np.array_split(order, min(GROUPS, len(order))):
-        pixels = 2 * looked.count[usable][group].sum()
+        pixels = looked.frames / len(looked.level) * looked.count[usable][group].sum()
         if looked.low[usable][group].sum() > CLIPPED * pixels and _is_cut(looked, usable, group):
             low = guide[group].max()
-    inside = usable & (looked.guide > low) & (looked.guide < high)
+    inside = usable & (looked.guide > low)
     if inside.sum() < max(FEWEST, 0.02 * usable.sum()):
         return usable, ("nearly all levels are clipped at the lowest one: the noise is larger",)
     return inside, ()
@@ -111,19 +154,37 @@ def _is_cut(looked: Looked, usable: NDArray[np.bool_], group: NDArray[np.intp]) 
     Of cut noise there is as much just above the cut; between no photon and one there is a gap.
     """
     lowest = looked.limits.low
-    freedom = np.maximum(looked.count[usable][group] - looked.freedom, 1)
-    variance = np.median(looked.sums[0][usable][group] / freedom)
+    variance = np.median(looked.variance[usable][group])
     near = lowest + 0.5 * np.sqrt(variance)
     planes = looked.planes
     above = np.count_nonzero((planes > lowest) & (planes <= near))
     return bool(above > 0.2 * np.count_nonzero(planes == lowest))
 
 
+def _quiet(looked: Looked, usable: NDArray[np.bool_]) -> NDArray[np.bool_]:
+    """Without the planes that lie above the line as a whole: they hold more than noise.
+
+    Half a pixel of motion adds to every tile less than its variance scatters, and yet too much.
+    """
+    tiles, plane = _tiles(looked, usable), np.nonzero(usable)[0]
+    if len(looked.level) < MANY or len(plane) < FEWEST * MANY:
+        return usable
+    line = _line(tiles, looked)[0]
+    plane, kept = plane[line.kept], line.kept
+    missed = tiles.variance[kept] - line.slope * tiles.level[kept] - line.height
+    ratio = missed / line.expected[kept]
+    count = np.maximum(np.bincount(plane, minlength=len(looked.level)), 1)
+    above = np.bincount(plane, ratio, len(looked.level)) / count
+    error = ratio.std() / np.sqrt(count)
+    quiet = above < np.percentile(above, 25) + LOUD * error
+    return np.asarray(usable & quiet[:, None])
+
+
 def _line(tiles: Tiles, looked: Looked) -> tuple[Line, tuple[float, float], tuple[str, ...]]:
     """The line, with the errors of its slope and its value at grey level 0, and notes."""
     if len(tiles.level) >= FEWEST and np.ptp(tiles.guide) > 0:
         try:
-            line = lines.fit_line(tiles)
+            line = lines.fit_line(tiles, looked.bounds)
             again = lines.bootstrap(tiles, line)
         except np.linalg.LinAlgError:
             again = np.empty((0, 2))
@@ -132,22 +193,11 @@ def _line(tiles: Tiles, looked: Looked) -> tuple[Line, tuple[float, float], tupl
             intercept_error = float(np.std(again[:, 1] - again[:, 0] * looked.origin))
             if np.isfinite(slope_error) and line.slope > 2 * slope_error:
                 return line, (slope_error, intercept_error), ()
-    line = lines.fit_constant(tiles)
+    line = lines.fit_constant(tiles, looked.bounds)
     count = max(1, int(line.kept.sum()))
     scatter = np.std(tiles.variance[line.kept]) if line.kept.any() else line.height
     note = "the variance does not follow the level, or the levels hardly differ: taken as constant"
     return line, (0.0, float(scatter / np.sqrt(count))), (note,)
-
-
-def _correlation(
-    looked: Looked, which: tuple[NDArray[np.intp], ...], tiles: Tiles, line: Line
-) -> Correlation:
-    whole = line.kept & (looked.count[which] == SIDE**2)
-    if not whole.any() or looked.basis.shape[-1] == 0:
-        return WHITE
-    sums = looked.sums[:, which[0], which[1]][:, whole].astype(float)
-    weight = 1 / line.expected[whole]
-    return correlate(sums, weight, tiles.cluster[whole], looked.basis, looked.freedom)
 
 
 def _model(
@@ -165,21 +215,23 @@ def _model(
     at_mean = gain * float(tiles.level.mean()) + height
     dimmest = max(gain * low + height, 0.0)
     intercept = height - gain * looked.origin
-    systematic = SYSTEMATIC * max(abs(intercept), at_mean)
+    systematic = looked.systematic * max(abs(intercept), at_mean)
+    points = _points(looked, tiles, line, scale)
+    scatter = scale * _misfit(points, gain, intercept)
     return NoiseModel(
         gain=gain,
         intercept=intercept,
         floor=max(0.5 * dimmest, 1e-3 * abs(at_mean), float(np.finfo(np.float32).tiny)),
         autocorrelation=correlation.kernel,
-        gain_error=float(np.hypot(errors[0] * scale, SYSTEMATIC * gain)),
-        intercept_error=float(np.hypot(errors[1] * scale, systematic)),
+        gain_error=float(np.hypot(errors[0] * scatter, looked.systematic * gain)),
+        intercept_error=float(np.hypot(errors[1] * scatter, systematic)),
         correlation_error=correlation.error,
         level_range=(low + looked.origin, high + looked.origin),
         mean_level=float(looked.level[looked.used].mean()) + looked.origin,
         method=looked.method,
         frames=looked.frames,
         pixels=int(kept.sum()) * SIDE**2 * looked.frames // len(looked.level),
-        points=_points(looked, tiles, line, scale),
+        points=points,
         saturation=looked.limits.high,
         notes=notes,
     )
@@ -202,9 +254,10 @@ def _points(looked: Looked, tiles: Tiles, line: Line, scale: float) -> tuple[Lev
     return tuple(points)
 
 
-def with_offset(model: NoiseModel, offset: float, evidence: str) -> NoiseModel:
-    """The model with the level of darkness known, and the read noise where the line tells it."""
-    variance = model.gain * offset + model.intercept
-    certain = variance > 0
-    read_noise = float(np.sqrt(variance)) if certain else None
-    return replace(model, offset=offset, read_noise=read_noise, evidence=evidence)
+def _misfit(points: tuple[LevelPoint, ...], gain: float, intercept: float) -> float:
+    """By how much points miss a line beyond their errors (Birge ratio), 1 or more."""
+    if len(points) <= 2:
+        return 1.0
+    table = np.array([point[:3] for point in points])
+    missed = (table[:, 1] - gain * table[:, 0] - intercept) / np.maximum(table[:, 2], 1e-300)
+    return max(1.0, float(np.sqrt((missed**2).sum() / (len(points) - 2))))

@@ -104,7 +104,7 @@ def lag_response(basis: Float32) -> Float:
         keep = np.eye(SIDE**2) - units.T @ units
         left = keep @ both @ keep
         response += shifts.reshape(len(LAGS), -1) @ left.reshape(len(LAGS), -1).T
-    return response / basis.shape[-1]
+    return np.asarray(response / basis.shape[-1])
 
 
 def around(values: Float, used: NDArray[np.bool_], shape: tuple[int, int]) -> Float:
