@@ -6,13 +6,11 @@ it. Blanked edges and covered parts of the detector do.
 
 from __future__ import annotations
 
-from dataclasses import replace
 from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
-from fm2s_stack.noise_model.model import NoiseModel
 from fm2s_stack.noise_model.tiles import SIDE, cut
 
 Float = NDArray[np.float64]
@@ -29,75 +27,51 @@ FRAMES = 32  #: looked at
 class Darkness(NamedTuple):
     """What dark tiles show."""
 
-    offset: float  #: mean level, grey levels
-    read_noise: float  #: standard deviation, grey levels
+    offset: float  #: mean level
+    read_noise: float  #: standard deviation
 
 
-def with_offset(model: NoiseModel, offset: float) -> NoiseModel:
-    """The model with the offset that metadata tells, and the read noise that the line then has.
-
-    The read noise stays unknown where the line does not lie clearly above 0 there.
-    """
-    variance = model.gain * offset + model.intercept
-    uncertain = np.hypot(model.gain_error * (offset - model.mean_level), 0.02 * abs(variance))
-    read_noise = float(np.sqrt(variance)) if variance > 2 * uncertain else None
-    return replace(model, offset=offset, read_noise=read_noise, evidence="metadata")
-
-
-def with_darkness(
-    model: NoiseModel,
+def find_darkness(
     level: Float,
     variance: Float,
     usable: NDArray[np.bool_],
-    planes: NDArray,
-    origin: float,
-) -> NoiseModel:
-    """The model with offset and read noise if a part of the field is dark, else as it was.
+    frames: NDArray[np.float32],
+    gain: float,
+    correlated: float,
+) -> Darkness | None:
+    """The dark part of a field, if there clearly is one.
+
+    Its tiles are all of the lowest level, apart from all others, and their noise is symmetric.
 
     Parameters
     ----------
-    model
-        What else is known.
     level, variance
-        Of each tile, the level above `origin`; shape (planes, tiles).
+        Of each tile, shape (planes, tiles).
     usable
         Tiles that are not clipped, of that shape.
-    planes
-        The frames, shape (..., y, x).
-    origin
-        Grey level that levels count from.
+    frames
+        What was looked at, shape (frames, y, x).
+    gain
+        Variance per level.
+    correlated
+        Sum of the autocorrelation of the noise over all lags.
     """
-    found = _darkness(model, level, variance, usable, planes, origin)
-    if found is None:
-        return model
-    evidence = "a part of the field that is dark"
-    return replace(model, offset=found.offset, read_noise=found.read_noise, evidence=evidence)
-
-
-def _darkness(
-    model: NoiseModel,
-    level: Float,
-    variance: Float,
-    usable: NDArray[np.bool_],
-    planes: NDArray,
-    origin: float,
-) -> Darkness | None:
-    places = np.flatnonzero(usable.all(axis=0))
-    if len(places) < 2 * FEWEST or model.gain <= 0:
+    places = np.flatnonzero(usable.sum(axis=0) > 0.5 * len(usable))
+    if len(places) < 2 * FEWEST or gain <= 0:
         return None
-    mean, square = level[:, places].mean(axis=0), variance[:, places].mean(axis=0)
-    frames = planes.reshape(-1, *planes.shape[-2:])
-    correlated = np.abs(np.array(model.autocorrelation)).sum() * 2 - 1
-    error = np.sqrt(square * correlated / (len(frames) * SIDE**2))
+    weight = usable[:, places] / usable[:, places].sum(axis=0)
+    mean, square = (level[:, places] * weight).sum(0), (variance[:, places] * weight).sum(0)
+    values = weight.astype(bool).sum(axis=0) * SIDE**2 * len(frames) / len(level)
+    error = np.sqrt(square * max(correlated, 1.0) / values)
     dark = _lowest_group(mean, error)
     if dark is None:
         return None
     offset = float(mean[dark].mean())
-    light, light_error = _light(frames[:: -(-len(frames) // FRAMES)], places[dark], model.gain)
+    light, light_error = _light(frames[:: -(-len(frames) // FRAMES)], places[dark], gain)
     most = LIGHT * (float(level[usable].mean()) - offset)
     if light_error > most / 2 or light > most:
         return None
-    return Darkness(offset + origin, float(np.sqrt(square[dark].mean())))
+    return Darkness(offset, float(np.sqrt(np.median(square[dark]))))
 
 
 def _lowest_group(level: Float, error: Float) -> NDArray[np.bool_] | None:
@@ -125,7 +99,7 @@ def _lowest_group(level: Float, error: Float) -> NDArray[np.bool_] | None:
 
 
 def _light(frames: NDArray, tiles: NDArray[np.intp], gain: float) -> tuple[float, float]:
-    """Light in some tiles, in grey levels, and its standard error.
+    """Light in some tiles, as levels above darkness, and its standard error.
 
     The third cumulant of photon noise is the square of the gain times the light; that of read
     noise, which is symmetric, is 0.

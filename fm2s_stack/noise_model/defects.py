@@ -13,6 +13,7 @@ Float32 = NDArray[np.float32]
 STANDING_OUT = 6.0  #: deviations by which a defect exceeds all but one of its neighbours
 PILE = 4.0  #: a clipped level holds this many times the pixels of the levels beside it
 LOOKED_AT = 2**20  #: values among which clipped levels are looked for
+AROUND = 31  #: side of the window that tells how large noise is, pixels
 NEIGHBOURS = np.array([[1, 1, 1], [1, 0, 1], [1, 1, 1]], bool)
 
 
@@ -50,15 +51,15 @@ def defective_pixels(pairs: NDArray) -> NDArray[np.bool_]:
 def _error_of(mean: NDArray[np.float64], pairs: NDArray) -> NDArray[np.float64]:
     """Standard error of the mean of all frames, shape (y, x)."""
     if pairs.shape[1] == 2:
-        difference = pairs[:, 1].astype(np.float32) - pairs[:, 0]
-        square, share = (difference**2).mean(axis=0) / 2, 1 / (2 * len(pairs))
+        square = ((pairs[:, 1].astype(np.float32) - pairs[:, 0]) ** 2).mean(axis=0) / 2
+        around, share = ndimage.uniform_filter(square, AROUND), 1 / (2 * len(pairs))
     else:
-        rough = mean - ndimage.median_filter(mean, 3)
-        square, share = rough**2, 1.0
-    # A median is blind to the defects themselves; of one square it is 0.45 of the mean.
+        square = (mean - ndimage.median_filter(mean, 3)) ** 2
+        # Here the defects are in the squares; a median is blind to them.
+        around, share = np.full_like(square, np.median(ndimage.uniform_filter(square, 5))), 1.0
     own = ndimage.median_filter(square, 5) if len(pairs) > 1 else np.zeros_like(square)
-    typical = np.median(ndimage.uniform_filter(square, 5))
-    return np.asarray(np.sqrt(np.maximum(own, typical) * share) * 1.5)
+    # Of one square the median is 0.45 of the mean.
+    return np.asarray(np.sqrt(np.maximum(own, around) * share) * 1.5)
 
 
 def constant_lines(pairs: NDArray) -> NDArray[np.bool_]:

@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 from scipy import ndimage
 
 from fm2s_stack.errors import NoiseUnknown
+from fm2s_stack.noise_model.chosen import Clean, Looked, clean_of, fit_usable
 from fm2s_stack.noise_model.correlation import Correlation, kernel_of_product
 from fm2s_stack.noise_model.defects import (
     Limits,
@@ -25,8 +26,9 @@ from fm2s_stack.noise_model.defects import (
 from fm2s_stack.noise_model.guides import clipped, guides
 from fm2s_stack.noise_model.line import BOOTSTRAPS
 from fm2s_stack.noise_model.model import REACH, NoiseModel
-from fm2s_stack.noise_model.summary import Clean, Looked, clean_tiles, summarize
+from fm2s_stack.noise_model.summary import summarize
 from fm2s_stack.noise_model.tiles import SIDE, cut, grid
+from fm2s_stack.noise_model.units import Numbers, as_numbers
 
 Float = NDArray[np.float64]
 Float32 = NDArray[np.float32]
@@ -44,7 +46,7 @@ NOTE = "measured within planes: fine structure counts as noise, and smooth noise
 class Look:
     """What the tiles of one plane say; arrays of shape (tiles,) or (lags, tiles)."""
 
-    level: Float  #: mean level above the origin
+    level: Float  #: mean level
     count: Float32  #: pixels used
     square: Float  #: mean square of the detail that is fine along both axes
     rows: Float  #: mean products of detail fine across rows at lags 0 to REACH along them
@@ -77,13 +79,11 @@ def measure_image(planes: NDArray, *, offset: float | None = None) -> NoiseModel
     NoiseUnknown
         If there is nothing to measure: planes too small or constant.
     """
-    planes = _required(planes)
-    alone = planes[:, None]
-    defects = defective_pixels(alone)
-    limits = clipping_limits(alone, ~defects)
-    origin = float(np.median(planes[0]))
-    looks = [_look(plane, defects, limits, origin) for plane in planes]
-    looked = _gathered(looks, planes, limits, origin)
+    numbers = as_numbers(_required(planes)[:, None])
+    defects = defective_pixels(numbers.frames) | numbers.missing
+    limits = clipping_limits(numbers.frames, ~defects)
+    looks = [_look(plane, defects, limits) for plane in numbers.frames[:, 0]]
+    looked = _gathered(looks, numbers, limits)
     return summarize(looked, partial(_correlation, looked, looks), offset)
 
 
@@ -100,8 +100,7 @@ def _required(planes: NDArray) -> NDArray:
     return planes
 
 
-def _look(plane: NDArray, defects: NDArray[np.bool_], limits: Limits, origin: float) -> Look:
-    field = (plane - origin).astype(np.float32)
+def _look(field: Float32, defects: NDArray[np.bool_], limits: Limits) -> Look:
     across = ndimage.convolve1d(field, FINE, axis=0)
     along = ndimage.convolve1d(field, FINE, axis=1)
     good = _clear_of(defects)
@@ -115,8 +114,8 @@ def _look(plane: NDArray, defects: NDArray[np.bool_], limits: Limits, origin: fl
         square=np.asarray((detail**2).sum((0, 1), dtype=float) / most),
         rows=_products(cut(across), weight),
         columns=_products(cut(along).swapaxes(0, 1), weight.swapaxes(0, 1)),
-        low=_count_at(plane, good, limits.low),
-        high=_count_at(plane, good, limits.high),
+        low=_count_at(field, good, limits.low),
+        high=_count_at(field, good, limits.high),
     )
 
 
@@ -139,17 +138,17 @@ def _products(detail: Float32, weight: Float32) -> Float:
     return np.stack(means)
 
 
-def _count_at(plane: NDArray, good: NDArray[np.bool_], level: float | None) -> Float32:
+def _count_at(plane: Float32, good: NDArray[np.bool_], level: float | None) -> Float32:
     at = good & (plane == level) if level is not None else np.zeros_like(good)
     return np.asarray(cut(at.astype(np.float32)).sum((0, 1)), np.float32)
 
 
-def _gathered(looks: list[Look], planes: NDArray, limits: Limits, origin: float) -> Looked:
+def _gathered(looks: list[Look], numbers: Numbers, limits: Limits) -> Looked:
     level, count, square, low, high = (
         np.stack([getattr(look, name) for look in looks])
         for name in ("level", "count", "square", "low", "high")
     )
-    shape = grid(planes.shape)
+    shape = grid(numbers.frames.shape)
     used = (count >= SIDE) & (square > 0) & ~clipped(high, count, shape)
     return Looked(
         level=level,
@@ -159,11 +158,10 @@ def _gathered(looks: list[Look], planes: NDArray, limits: Limits, origin: float)
         used=used,
         low=low,
         grid=shape,
-        origin=origin,
+        units=numbers.units,
         limits=limits,
         method="spatial residuals",
-        frames=len(planes),
-        planes=planes,
+        frames=numbers.frames,
         systematic=SYSTEMATIC,
         bounds=BOUNDS,
         notes=(NOTE,),
@@ -181,7 +179,7 @@ def _correlation(
     each = []
     for name in ("rows", "columns"):
         products = np.stack([getattr(look, name) for look in looks], axis=1)
-        pure = clean_tiles(replace(looked, variance=products[0]), usable)
+        pure = _clean_by(products[0], looked, usable)
         chosen = products[:, pure.plane, pure.tile] * pure.weight
         each.append(np.stack([np.bincount(pure.cluster, row) for row in chosen]))
     rows, columns = (_normal(one.sum(axis=1)) for one in each)
@@ -189,6 +187,11 @@ def _correlation(
     seen = _seen(rows) * _seen(columns)
     error = float(np.hypot(error, STRUCTURE))
     return Correlation(kernel_of_product(rows, columns), error, 1 / max(seen, 0.02))
+
+
+def _clean_by(variance: Float, looked: Looked, usable: NDArray[np.bool_]) -> Clean:
+    usable = usable & (variance > 0)
+    return clean_of(usable, fit_usable(replace(looked, variance=variance), usable))
 
 
 def _normal(products: Float) -> Float:

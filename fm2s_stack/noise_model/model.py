@@ -21,7 +21,6 @@ class LevelPoint(NamedTuple):
     level: float  #: mean, grey levels
     variance: float  #: of one frame's noise, grey levels squared
     error: float  #: standard error of `variance`
-    used: bool  #: whether the line rests on it
 
 
 @dataclass(frozen=True)

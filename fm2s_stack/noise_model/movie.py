@@ -11,12 +11,14 @@ from scipy import ndimage
 
 from fm2s_stack.errors import NoiseUnknown
 from fm2s_stack.noise_model import tiles as cutting
+from fm2s_stack.noise_model.chosen import Clean, Looked
 from fm2s_stack.noise_model.correlation import WHITE, Correlation, correlate
 from fm2s_stack.noise_model.defects import Limits, clipping_limits, defective_pixels
 from fm2s_stack.noise_model.guides import clipped, guides
 from fm2s_stack.noise_model.model import NoiseModel
 from fm2s_stack.noise_model.registration import align, overlap, shift_between
-from fm2s_stack.noise_model.summary import Clean, Looked, summarize
+from fm2s_stack.noise_model.summary import summarize
+from fm2s_stack.noise_model.units import Numbers, as_numbers
 
 Float = NDArray[np.float64]
 Float32 = NDArray[np.float32]
@@ -33,7 +35,7 @@ RESPONSES = 16  #: tiles from which the effect of taking changes out is computed
 class Look:
     """What the tiles of one pair of frames say; arrays of shape (tiles,)."""
 
-    level: Float  #: mean level above the origin
+    level: Float  #: mean level
     sums: Float32  #: products of residuals at each lag, shape (lags, tiles)
     count: Float32  #: pixels used
     low: Float32  #: pixels at the lowest level
@@ -74,13 +76,12 @@ def measure_movie(pairs: NDArray, *, offset: float | None = None) -> NoiseModel:
     if not different.any():
         raise NoiseUnknown("noise: consecutive frames are identical; there is none to measure")
     notes = () if different.all() else (f"{(~different).sum()} pairs of identical frames left out",)
-    pairs = pairs[different]
-    defects = defective_pixels(pairs)
-    limits = clipping_limits(pairs, ~defects)
-    origin = float(np.median(pairs[0]))
-    looks = [_look(pair, defects, limits, origin) for pair in pairs]
-    looked = _gathered(looks, pairs, limits, origin)
-    return summarize(replace(looked, notes=notes), partial(_correlation, looks), offset)
+    numbers = as_numbers(pairs[different])
+    defects = defective_pixels(numbers.frames) | numbers.missing
+    limits = clipping_limits(numbers.frames, ~defects)
+    looks = [_look(pair, defects, limits) for pair in numbers.frames]
+    looked = replace(_gathered(looks, numbers, limits), notes=notes)
+    return summarize(looked, partial(_correlation, looks), offset)
 
 
 def _required(pairs: NDArray) -> NDArray:
@@ -95,8 +96,8 @@ def _required(pairs: NDArray) -> NDArray:
     return pairs
 
 
-def _look(pair: NDArray, defects: NDArray[np.bool_], limits: Limits, origin: float) -> Look:
-    first, second = (_mended(frame, defects, origin) for frame in pair)
+def _look(pair: Float32, defects: NDArray[np.bool_], limits: Limits) -> Look:
+    first, second = (_mended(frame, defects) for frame in pair)
     shift = shift_between(first, second)
     good = ~defects & align(~defects, shift) & overlap(defects.shape, shift)
     second = align(second, shift)
@@ -116,14 +117,13 @@ def _look(pair: NDArray, defects: NDArray[np.bool_], limits: Limits, origin: flo
     )
 
 
-def _mended(frame: NDArray, defects: NDArray[np.bool_], origin: float) -> Float32:
-    """The frame above the origin, defects replaced by the median around them."""
-    plain = (frame - origin).astype(np.float32)
+def _mended(frame: Float32, defects: NDArray[np.bool_]) -> Float32:
+    """The frame with defects replaced by the median around them."""
     if not defects.any():
-        return plain
-    mended = plain.copy()
+        return frame
+    mended = frame.copy()
     y, x = np.nonzero(defects)
-    padded = np.pad(np.where(defects, np.nan, plain), 2, constant_values=np.nan)
+    padded = np.pad(np.where(defects, np.nan, frame), 2, constant_values=np.nan)
     windows = np.lib.stride_tricks.sliding_window_view(padded, (5, 5))[y, x].reshape(len(y), -1)
     windows = np.where(np.isnan(windows).all(axis=1, keepdims=True), 0, windows)
     mended[y, x] = np.nanmedian(windows, axis=1)
@@ -144,14 +144,14 @@ def _count_at(pair: NDArray, good: NDArray[np.bool_], level: float | None) -> Fl
     return np.asarray(cutting.cut(at).sum((0, 1)), np.float32)
 
 
-def _gathered(looks: list[Look], pairs: NDArray, limits: Limits, origin: float) -> Looked:
+def _gathered(looks: list[Look], numbers: Numbers, limits: Limits) -> Looked:
     level = np.stack([look.level for look in looks])
     count = np.stack([look.count for look in looks])
-    square = np.stack([look.sums[0] for look in looks])
+    square = np.stack([look.sums[0] for look in looks]).astype(float)
+    shape = cutting.grid(numbers.frames.shape)
     high = np.stack([look.high for look in looks])
-    clear = ~clipped(high, 2 * count, cutting.grid(pairs.shape))
+    clear = ~clipped(high, 2 * count, shape)
     used = (count > cutting.SIDE**2 / 2) & (square > 0) & clear
-    shape = cutting.grid(pairs.shape)
     return Looked(
         level=level,
         guide=guides(level, used, shape),
@@ -160,11 +160,10 @@ def _gathered(looks: list[Look], pairs: NDArray, limits: Limits, origin: float) 
         used=used,
         low=np.stack([look.low for look in looks]),
         grid=shape,
-        origin=origin,
+        units=numbers.units,
         limits=limits,
         method="frame differences",
-        frames=2 * len(pairs),
-        planes=pairs,
+        frames=numbers.frames,
         systematic=SYSTEMATIC,
         bounds=BOUNDS,
     )
