@@ -11,9 +11,8 @@ from fm2s_stack.errors import NoiseUnknown, StackError
 from fm2s_stack.job.sampling import spread_places
 from fm2s_stack.noise_model import NoiseModel, measure_image, measure_movie
 from fm2s_stack.progress import Progress, Silent
-from fm2s_stack.stack.bad_frames import bad_frame_line, read_box
 from fm2s_stack.stack.base import Stack
-from fm2s_stack.stack.reading import Box
+from fm2s_stack.stack.reading import Place, is_gone, read_part
 
 PAIRS = 32  #: of consecutive frames that are looked at, at most
 PLANES = 16  #: that are looked at where there are no consecutive frames, at most
@@ -84,20 +83,24 @@ def _read(
     stack: Stack, c: int, places: list[tuple[int, int]], frames: int, told: Progress
 ) -> NDArray[np.generic]:
     """Planes at each place and those that follow, shape (places, frames, y, x)."""
-    y, x = (_middle(side) for side in stack.image.shape[3:])
-    along = stack.image.default_along()
     read = []
     for t, z in places:
         told.advance(0)  # slow storage: let it be stopped between two planes
-        box = Box((t, t + frames), c, (z, z + 1), y, x)
-        planes, bad = read_box(stack, box, along, "previous")
-        for one in bad:
-            told.note(f"measuring noise, left out: {bad_frame_line(stack, one)}")
-        if not bad:
-            read.append(planes[:, 0, 0])
+        try:
+            read.append(_planes(stack, [(t + i, c, z) for i in range(frames)]))
+        except (StackError, OSError) as error:
+            if is_gone(error):
+                raise
+            told.note(f"{stack.name_plane(t, c, z)} is left out of measuring the noise: {error}")
     if not read:
         raise StackError(f"{stack.path}: none of the planes to measure noise on can be read")
     return np.stack(read)
+
+
+def _planes(stack: Stack, places: list[Place]) -> NDArray[np.generic]:
+    # Plane by plane: the blocks of the lazy array hold many more than are looked at.
+    y, x = (_middle(side) for side in stack.image.shape[3:])
+    return np.stack([read_part(stack, place, y, x) for place in places])
 
 
 def _middle(side: int) -> tuple[int, int]:

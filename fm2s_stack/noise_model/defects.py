@@ -11,7 +11,7 @@ from scipy import ndimage
 Float32 = NDArray[np.float32]
 
 STANDING_OUT = 6.0  #: deviations by which a defect exceeds all but one of its neighbours
-PILE = 4.0  #: a clipped level holds this many times the pixels of the levels beside it
+PILE = 1.5  #: a clipped level holds this many times the pixels of any of the levels beside it
 LOOKED_AT = 2**20  #: values among which clipped levels are looked for
 AROUND = 31  #: side of the window that tells how large noise is, pixels
 NEIGHBOURS = np.array([[1, 1, 1], [1, 0, 1], [1, 1, 1]], bool)
@@ -91,6 +91,6 @@ def clipping_limits(pairs: NDArray, good: NDArray[np.bool_]) -> Limits:
 
 
 def _piled(values: NDArray, counts: NDArray[np.intp]) -> float | None:
-    beside = counts[1:6]
-    piled = counts[0] >= 8 and counts[0] > PILE * beside.mean()
+    # A tail of a distribution gets thinner.
+    piled = counts[0] >= 8 and counts[0] > PILE * counts[1:6].max()
     return float(values[0]) if piled else None

@@ -10,7 +10,7 @@ Float32 = NDArray[np.float32]
 
 FARTHEST = 8  #: largest shift looked for, pixels
 DETAIL = (1.0, 6.0)  #: scales between which structure tells a shift, pixels
-CLEARLY = 3.0  #: by how many deviations a shift must match better than none
+CLEARLY = 0.5  #: by how many deviations a shift must match better than none
 
 
 def shift_between(first: Float32, second: Float32) -> tuple[int, int]:
