@@ -57,7 +57,8 @@ def test_edges_of_bright_things_are_not_taken_for_noise():
 
 
 def test_planes_that_tell_nothing_are_refused():
-    for plane in (np.zeros((64, 64)), np.full((2, 32, 32), 7), np.ones((4, 40))):
+    blocks = np.kron(np.arange(16).reshape(4, 4), np.ones((32, 32)))
+    for plane in (np.zeros((64, 64)), np.full((2, 32, 32), 7), np.ones((4, 40)), blocks):
         with pytest.raises(NoiseUnknown):
             measure_image(plane)
 

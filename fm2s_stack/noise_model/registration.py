@@ -10,7 +10,7 @@ Float32 = NDArray[np.float32]
 
 FARTHEST = 8  #: largest shift looked for, pixels
 DETAIL = (1.0, 6.0)  #: scales between which structure tells a shift, pixels
-CLEARLY = 0.5  #: by how many deviations a shift must match better than none
+CLEARLY = 2.0  #: by how many deviations a shift must match better than none
 
 
 def shift_between(first: Float32, second: Float32) -> tuple[int, int]:
@@ -31,10 +31,11 @@ def shift_between(first: Float32, second: Float32) -> tuple[int, int]:
     y, x = (np.r_[0 : r + 1, -r:0] for r in reach)
     near = match[np.ix_(y, x)]
     row, column = np.unravel_index(near.argmax(), near.shape)
-    chance = np.median(np.abs(match)) / 0.6745
-    if near[row, column] - match[0, 0] <= CLEARLY * chance:
-        return 0, 0
-    return int(y[row]), int(x[column])
+    shift = int(y[row]), int(x[column])
+    # By how much two places as far apart differ anywhere: those far from 0 show chance.
+    chance = np.median(np.abs(np.roll(match, shift, (0, 1)) - match)) / 0.6745
+    better = near[row, column] - match[0, 0] > CLEARLY * chance
+    return shift if better else (0, 0)
 
 
 def align(frame: NDArray, shift: tuple[int, int]) -> NDArray:

@@ -24,6 +24,8 @@ from fm2s_stack.noise_model.model import LevelPoint, NoiseModel
 from fm2s_stack.noise_model.tiles import SIDE
 
 POINTS = 16  #: of the mean-variance plot
+NOTHING = 1e-8  #: variance, as a part of that of the levels, that is none
+WORST = 10.0  #: by which errors grow at most where points miss the line
 
 #: how planes tell the correlation, from the usable tiles and those of pure noise
 Correlate = Callable[[NDArray[np.bool_], Clean], Correlation]
@@ -111,6 +113,8 @@ def _model(looked: Looked, fit: Fit, correlation: Correlation) -> NoiseModel:
     kept = line.kept if line.kept.any() else np.ones_like(line.kept)
     low, high = (units.level(float(x)) for x in np.percentile(tiles.level[kept], (1, 99)))
     at_mean = gain * units.level(float(tiles.level.mean())) + intercept
+    if at_mean < NOTHING * units.unit**2:
+        raise NoiseUnknown("noise: there is none; these frames were computed or smoothed")
     points = _points(looked, fit, scale)
     scatter = _misfit(points, gain, intercept) * scale
     systematic = looked.systematic * max(abs(intercept), at_mean)
@@ -151,9 +155,9 @@ def _points(looked: Looked, fit: Fit, scale: float) -> tuple[LevelPoint, ...]:
 
 
 def _misfit(points: tuple[LevelPoint, ...], gain: float, intercept: float) -> float:
-    """By how much points miss a line beyond their errors (Birge ratio), 1 or more."""
+    """By how much points miss a line beyond their errors (Birge ratio), from 1 to WORST."""
     if len(points) <= 2:
         return 1.0
     level, variance, error = np.array(points).T
     missed = (variance - gain * level - intercept) / np.maximum(error, 1e-9 * variance.max())
-    return max(1.0, float(np.sqrt((missed**2).sum() / (len(points) - 2))))
+    return min(max(1.0, float(np.sqrt((missed**2).sum() / (len(points) - 2)))), WORST)
