@@ -75,7 +75,8 @@ def measure_movie(pairs: NDArray, *, offset: float | None = None) -> NoiseModel:
     different = np.array([not np.array_equal(first, second) for first, second in pairs])
     if not different.any():
         raise NoiseUnknown("noise: consecutive frames are identical; there is none to measure")
-    notes = () if different.all() else (f"{(~different).sum()} pairs of identical frames left out",)
+    alike = int((~different).sum())
+    notes = (f"{alike} pair(s) of identical frames left out",) if alike else ()
     numbers = as_numbers(pairs[different])
     defects = defective_pixels(numbers.frames) | numbers.missing
     limits = clipping_limits(numbers.frames, ~defects)

@@ -42,9 +42,8 @@ def as_numbers(frames: NDArray) -> Numbers:
     exponent = np.round(np.log2(spread)) if np.isfinite(spread) and spread > 0 else 0.0
     unit = float(2.0**exponent)
     # Doubles hold the difference of all pixel types we read exactly, or nearly.
-    numbers = np.stack(
-        [(one.astype(np.float64) - origin) / unit for one in frames]  # a pair at a time
-    ).astype(np.float32)
+    scaled = (((one.astype(np.float64) - origin) / unit).astype(np.float32) for one in frames)
+    numbers = np.stack(list(scaled))
     finite = np.isfinite(numbers).reshape(-1, *frames.shape[-2:])
     missing = np.asarray(~finite.all(axis=0))
     numbers[..., missing] = 0
