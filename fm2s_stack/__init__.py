@@ -12,6 +12,8 @@ if TYPE_CHECKING:
     from fm2s_stack.check.repair import repair_output
     from fm2s_stack.check.verify import verify_output
     from fm2s_stack.fm2s.denoiser import Denoiser
+    from fm2s_stack.job.noise import measure_noise
+    from fm2s_stack.noise_model import NoiseModel
     from fm2s_stack.pipeline import denoise_stack, fit_stack, load_denoisers, prepare_stack
     from fm2s_stack.stack.base import Stack
     from fm2s_stack.stack.open import open_stack
@@ -19,11 +21,13 @@ if TYPE_CHECKING:
 __version__ = "0.1.0"
 __all__ = [
     "Denoiser",
+    "NoiseModel",
     "Stack",
     "__version__",
     "denoise_stack",
     "fit_stack",
     "load_denoisers",
+    "measure_noise",
     "open_stack",
     "prepare_stack",
     "repair_output",
@@ -32,10 +36,12 @@ __all__ = [
 
 _HOMES = {
     "Denoiser": "fm2s_stack.fm2s.denoiser",
+    "NoiseModel": "fm2s_stack.noise_model",
     "Stack": "fm2s_stack.stack.base",
     "denoise_stack": "fm2s_stack.pipeline",
     "fit_stack": "fm2s_stack.pipeline",
     "load_denoisers": "fm2s_stack.pipeline",
+    "measure_noise": "fm2s_stack.job.noise",
     "open_stack": "fm2s_stack.stack.open",
     "prepare_stack": "fm2s_stack.pipeline",
     "repair_output": "fm2s_stack.check.repair",

@@ -9,7 +9,8 @@
     |   |-- StackUnreadable                    not a format we read, or damaged
     |   |-- StackTruncated                     bytes, pages, files are missing
     |   |-- UnsupportedPixels (TypeError)      RGB, complex, 64-bit integers
-    |   `-- NonFinitePixels                    NaN or infinity, frame named
+    |   |-- NonFinitePixels                    NaN or infinity, frame named
+    |   `-- NoiseUnknown                       noise that cannot be measured
     |-- OutputError (OSError)                  the output cannot be written or used
     |   |-- OutputExists (FileExistsError)     something is in the way
     |   |-- OutputLocked                       another run is writing it
@@ -55,6 +56,10 @@ class UnsupportedPixels(StackError, TypeError):
 
 class NonFinitePixels(StackError):
     """NaN or infinity in the data, with the frame named."""
+
+
+class NoiseUnknown(StackError):
+    """Pixels that do not tell how large their noise is: constant, or too few."""
 
 
 class OutputError(Fm2sError, OSError):

@@ -17,7 +17,7 @@ PACKAGE = Path(__file__).parents[1] / "fm2s_stack"
 ROWS = (
     ("errors", "image", "settings", "metrics", "memory", "progress", "stopping"),
     ("plan",),
-    ("stack", "fm2s", "store"),
+    ("stack", "fm2s", "store", "noise_model"),
     ("engine",),
     ("job",),
     ("pipeline",),
@@ -26,7 +26,7 @@ ROWS = (
     ("cli", "__main__"),
 )
 RANK = {part: row for row, parts in enumerate(ROWS) for part in parts}
-STRANGERS = {"stack", "fm2s", "store"}
+STRANGERS = {"stack", "fm2s", "store", "noise_model"}
 HEAVY = {"torch", "dask", "zarr", "ome_zarr", "tifffile", "imagecodecs", "scipy", "PIL"}
 
 

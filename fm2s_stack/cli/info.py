@@ -4,25 +4,46 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 
 from fm2s_stack.cli.describe import describe_plan, describe_stack, plan_lines, stack_lines
+from fm2s_stack.cli.describe_noise import describe_noise, noise_lines
 from fm2s_stack.cli.options import INPUT_OPTIONS, add_options, open_input
 from fm2s_stack.errors import OutputError, OutputIncomplete
 from fm2s_stack.settings import FitSettings
+
+if TYPE_CHECKING:
+    from fm2s_stack.noise_model import NoiseModel
+    from fm2s_stack.stack.base import Stack
 
 
 @click.command(name="info")
 @click.argument("path")
 @add_options(INPUT_OPTIONS)
+@click.option("--noise", is_flag=True, help="Measure the noise too, on frames spread over it.")
+@click.option(
+    "--noise-plot",
+    metavar="FILE.png",
+    type=click.Path(dir_okay=False, path_type=Path),
+    help="Draw the measurement too; implies --noise.",
+)
+@click.option("--overwrite", is_flag=True, help="Replace FILE.png if it exists.")
 @click.option("--json", "as_json", is_flag=True, help="Print JSON.")
-def command(path: str, as_json: bool, **options: Any) -> None:  # noqa: ANN401
+def command(
+    path: str,
+    noise: bool,
+    noise_plot: Path | None,
+    overwrite: bool,
+    as_json: bool,
+    **options: Any,  # noqa: ANN401
+) -> None:
     """Describe an input or output, and what a run would cost.
 
     \b
     fm2s-stack info movie.tif
+    fm2s-stack info movie.tif --noise-plot noise.png
     fm2s-stack info out.zarr --json
     """  # noqa: D301 - click wants the character
     from fm2s_stack.fm2s.presets import find_preset
@@ -35,14 +56,44 @@ def command(path: str, as_json: bool, **options: Any) -> None:  # noqa: ANN401
         )
     stack = open_input(path, **options)
     plan = plan_stack(stack, FitSettings(find_preset("srdtrans")))
+    models = _noise(stack, noise_plot, overwrite) if noise or noise_plot else None
     if as_json:
         told = {**describe_stack(stack), "run": describe_plan(plan), "provenance": provenance}
+        if models is not None:
+            told["noise"] = [describe_noise(model) for model in models]
         click.echo(json.dumps(told, indent=2))
         return
     lines = stack_lines(stack)
     if provenance is not None:
         lines += ["", "made by fm2s-stack:", *_provenance_lines(provenance)]
+    for c, model in enumerate(models or ()):
+        lines += ["", f"noise{_of_channel(stack, c)}:", *noise_lines(model)]
     click.echo("\n".join([*lines, "", "a run would take:", *plan_lines(plan)]))
+
+
+def _noise(stack: Stack, plot: Path | None, overwrite: bool) -> list[NoiseModel]:
+    """The noise of each channel, drawn where that is asked for."""
+    from fm2s_stack.cli.show import Show
+    from fm2s_stack.job.noise import measure_noise
+
+    if plot is not None:
+        from fm2s_stack.report.drawing import require_free
+
+        require_free(plot, overwrite=overwrite)  # before the work
+    channels = range(stack.image.shape[1])
+    models = [measure_noise(stack, c, progress=Show()) for c in channels]
+    if plot is not None:
+        from fm2s_stack.report import noise_png
+
+        titles = [f"{Path(stack.path).name}{_of_channel(stack, c)}" for c in channels]
+        noise_png(plot, dict(zip(titles, models, strict=True)), overwrite=overwrite)
+    return models
+
+
+def _of_channel(stack: Stack, c: int) -> str:
+    names = stack.image.channels
+    one = stack.image.shape[1] == 1
+    return "" if one else f", channel {names[c] if names else stack.channel_indices[c]}"
 
 
 def _provenance(path: str) -> dict[str, Any] | None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -10,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image, ImageDraw
 
-from fm2s_stack.errors import OutputError, OutputExists, UsageError
+from fm2s_stack.errors import UsageError
 from fm2s_stack.report import drawing
 from fm2s_stack.report.view import CELL_RADIUS, Planes, View, cell_traces, choose_view
 
@@ -105,13 +104,11 @@ def before_after_png(
     OutputError
         If it cannot be written.
     """
-    target = Path(path)
-    if target.exists() and not overwrite:
-        raise OutputExists(f"{target} exists already: overwrite it or choose another name")
+    target = drawing.require_free(path, overwrite=overwrite)
     recordings = _named(raw, denoised, truth)
     view = choose_view(recordings["denoised"], frame)
     picture = _compose(recordings, view, title, pixel_size, frame_interval)
-    _save(picture, target)
+    drawing.save_png(picture, target)
     return target
 
 
@@ -256,16 +253,3 @@ def _draw_legend(draw: ImageDraw.ImageDraw, right: int, baseline: int, names: li
         right -= 8 + round(draw.textlength(name, drawing.font(16)))
         draw.line([(right - 26, baseline - 5), (right, baseline - 5)], drawing.COLOURS[name], 4)
         right -= 44
-
-
-def _save(picture: Image.Image, target: Path) -> None:
-    partial = target.with_name(f"{target.name}.partial-{os.getpid()}")
-    try:
-        target.parent.mkdir(parents=True, exist_ok=True)
-        try:
-            picture.save(partial, format="PNG", optimize=True)
-            partial.replace(target)
-        finally:
-            partial.unlink(missing_ok=True)
-    except OSError as error:
-        raise OutputError(f"{target}: cannot write the picture: {error}") from error

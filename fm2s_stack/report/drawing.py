@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Mapping
 from dataclasses import dataclass
+from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
 from PIL import Image, ImageDraw, ImageFont
+
+from fm2s_stack.errors import OutputError, OutputExists
 
 Box = tuple[int, int, int, int]  # left, top, right, bottom
 Float = NDArray[np.float64]
@@ -112,3 +116,37 @@ def traces(canvas: Image.Image, box: Box, lines: Mapping[str, Float], mark: floa
     ink.line([(left - 6, top), (left - 6, bottom)], FAINT, 1)
     text(ink, (left - 12, top), f"{high:.4g}", 14, FAINT, "rt")
     text(ink, (left - 12, bottom), f"{low:.4g}", 14, FAINT, "rs")
+
+
+def require_free(path: str | Path, *, overwrite: bool) -> Path:
+    """The path of a picture to write.
+
+    Raises
+    ------
+    OutputExists
+        If something is there and `overwrite` is not set.
+    """
+    target = Path(path)
+    if target.exists() and not overwrite:
+        raise OutputExists(f"{target} exists already: overwrite it or choose another name")
+    return target
+
+
+def save_png(picture: Image.Image, target: Path) -> None:
+    """Write a picture, which appears when it is complete.
+
+    Raises
+    ------
+    OutputError
+        If it cannot be written.
+    """
+    partial = target.with_name(f"{target.name}.partial-{os.getpid()}")
+    try:
+        target.parent.mkdir(parents=True, exist_ok=True)
+        try:
+            picture.save(partial, format="PNG", optimize=True)
+            partial.replace(target)
+        finally:
+            partial.unlink(missing_ok=True)
+    except OSError as error:
+        raise OutputError(f"{target}: cannot write the picture: {error}") from error
