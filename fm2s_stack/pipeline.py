@@ -8,12 +8,11 @@ from dataclasses import replace
 from pathlib import Path
 
 from fm2s_stack.engine.choose import opened_place
-from fm2s_stack.engine.job import Job
+from fm2s_stack.engine.job import AnyDenoiser, Job
 from fm2s_stack.engine.run import planes_of, run_units
 from fm2s_stack.engine.unit_record import UnitRecord
 from fm2s_stack.engine.work import Place
 from fm2s_stack.errors import StoppedEarly
-from fm2s_stack.fm2s.denoiser import Denoiser
 from fm2s_stack.job.fitting import measure_channels, train_channels
 from fm2s_stack.job.holding import Holding, held
 from fm2s_stack.job.planning import plan_stack
@@ -161,7 +160,7 @@ def fit_stack(
     *,
     run: RunSettings = RunSettings(),  # noqa: B008 - frozen
     progress: Progress | None = None,
-) -> tuple[Denoiser, ...]:
+) -> tuple[AnyDenoiser, ...]:
     """Train on a stack: one denoiser a channel.
 
     Parameters
@@ -186,7 +185,7 @@ def fit_stack(
         settings = replace(settings, mode="stack")
     along = run.along or stack.image.default_along()
     told = progress or Silent()
-    channels = measure_channels(stack, settings, told)
+    channels = measure_channels(stack, settings, along, told)
     with opened_place(run, stack, None, told, unheard) as place:
         return train_channels(stack, channels, settings, along, place, told)
 

@@ -18,6 +18,7 @@ Precision = Literal["float32", "tf32", "bf16"]
 PIXEL_VERSION = 2
 
 DRAWS = 450
+MOST_NEIGHBOURS = 4
 STEPS_PER_DRAW = 5
 DEFAULT_SEED = 3407
 
@@ -36,10 +37,20 @@ class Preset:
 
 
 @dataclass(frozen=True)
+class Auto:
+    """What stands in place of a preset where the noise is measured on the recording."""
+
+    name: str = "auto"  #: as given to ``-c``
+    neighbours: int | None = None  #: planes to each side that a plane is denoised from, 0 to 4;
+    #: None: as many as suit the recording
+    causal: bool = False  #: from planes before it alone, twice as many
+
+
+@dataclass(frozen=True)
 class FitSettings:
     """How networks are trained. Every field changes pixels."""
 
-    preset: Preset  #: the noise to train against
+    preset: Preset | Auto  #: the noise to train against, or to be measured
     mode: FitMode | None = None  #: one network a channel, one per `every` planes, or one a
     #: plane; None: ``stack`` where there are several planes, else ``frame``
     every: int = 0  #: planes a window has along the stack axis, in mode ``every``
@@ -49,6 +60,19 @@ class FitSettings:
     nan: NanPolicy = "refuse"  #: NaN and padding are an error, or come back unchanged
     on_bad_frame: BadFramePolicy = "fail"  #: a plane that cannot be read is an error, or is made
     #: up from the nearest ones that can be
+
+    @property
+    def published(self) -> Preset:
+        """The preset, of a fit that has one.
+
+        Raises
+        ------
+        TypeError
+            If the noise is to be measured.
+        """
+        if isinstance(self.preset, Auto):
+            raise TypeError("-c auto has no preset: the noise is measured on the recording")
+        return self.preset
 
 
 @dataclass(frozen=True)

@@ -134,7 +134,7 @@ def _measure(
             np.empty((0, COLLAPSED), np.float32),
             np.empty(0),
             measure_intensity(noisy, noisy.dtype),
-            fit.preset,
+            fit.published,
         )
         with devices.lease() as device:
             began = time.perf_counter()

@@ -18,7 +18,7 @@ from fm2s_stack.check.sealed import Row
 from fm2s_stack.engine.compute import compute_unit
 from fm2s_stack.engine.device_pool import DevicePool
 from fm2s_stack.engine.devices import find_devices, usable_threads
-from fm2s_stack.engine.job import Job
+from fm2s_stack.engine.job import AnyDenoiser, Job
 from fm2s_stack.engine.pool import run_in_threads
 from fm2s_stack.engine.run import name_unit
 from fm2s_stack.engine.unit_record import UnitRecord
@@ -114,7 +114,7 @@ def check_source(
     return replace(found, planes=tuple(again.planes(places, progress, check)) if places else ())
 
 
-def reading_job(wanted: Wanted, denoisers: Sequence[Denoiser]) -> Job:
+def reading_job(wanted: Wanted, denoisers: Sequence[AnyDenoiser]) -> Job:
     """A job that reads what its units were made of, and writes nothing."""
     layout = OutputLayout(str(wanted.target.zarr), wanted.image, (), wanted.write.ome_zarr)
     return Job(wanted.stack, layout, wanted.along, wanted.fit, tuple(denoisers), Journal("", ""))
@@ -170,7 +170,7 @@ class _Again:
 
     wanted: Wanted
     told: Mapping[str, Any]
-    denoisers: tuple[Denoiser, ...]
+    denoisers: tuple[AnyDenoiser, ...]
     rows: tuple[Row, ...]
 
     def planes(
@@ -216,7 +216,9 @@ class _Again:
         fit, denoisers = self.wanted.fit, list(self.denoisers)
         if fit.mode == "frame":
             fit = replace(fit, mode="stack")
-            denoisers[c] = denoisers[c].with_network(self._network(t, c, z))
+            own = denoisers[c]
+            assert isinstance(own, Denoiser), "-c auto has no network a plane"
+            denoisers[c] = own.with_network(self._network(t, c, z))
         return replace(reading_job(self.wanted, denoisers), fit=fit)
 
     def _network(self, t: int, c: int, z: int) -> NDArray[np.float32]:

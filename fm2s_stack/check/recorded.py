@@ -11,10 +11,11 @@ import numpy as np
 
 from fm2s_stack.errors import OutputError
 from fm2s_stack.job.planning import stack_axis
+from fm2s_stack.job.reload import preset_of
 from fm2s_stack.job.target import Target
 from fm2s_stack.job.terms import differences, job_terms
 from fm2s_stack.job.wanted import Wanted
-from fm2s_stack.settings import FitSettings, Preset, RunSettings, WriteSettings
+from fm2s_stack.settings import FitSettings, RunSettings, WriteSettings
 from fm2s_stack.stack.base import Stack
 from fm2s_stack.stack.open import open_stack
 
@@ -122,7 +123,7 @@ def _fit_settings(told: Told) -> FitSettings:
     kept["mode"] = "stack" if kept["mode"] == "from" else kept["mode"]
     # What happens to bad frames may have been changed while the output was made.
     kept["on_bad_frame"] = told["terms"]["fit.on_bad_frame"]
-    return FitSettings(Preset(**told["preset"]), **kept)
+    return FitSettings(preset_of(told["preset"]), **kept)
 
 
 def _write_settings(told: Told) -> WriteSettings:

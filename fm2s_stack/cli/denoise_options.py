@@ -13,6 +13,8 @@ from fm2s_stack.errors import UsageError
 from fm2s_stack.settings import (
     DEFAULT_SEED,
     DRAWS,
+    MOST_NEIGHBOURS,
+    Auto,
     FitSettings,
     Preset,
     RunSettings,
@@ -23,7 +25,13 @@ DTYPES = ("uint8", "int8", "uint16", "int16", "uint32", "int32", "float16", "flo
 NUMBERS = ("k_g", "k_p", "lambda_p", "amplification", "stride", "filter")
 
 FIT_OPTIONS = (
-    click.option("-c", "--preset", metavar="PRESET", help="Noise preset, or a .toml file."),
+    click.option("-c", "--preset", metavar="PRESET",
+                 help="auto: measure the noise; or a noise preset, or a .toml file."),
+    click.option("--neighbours", type=click.IntRange(0, MOST_NEIGHBOURS), metavar="N",
+                 help="With -c auto: planes to each side that a plane is made of, 0 to 4  "
+                 "[default: 4 of a movie, 2 of slices]"),
+    click.option("--causal", is_flag=True,
+                 help="With -c auto: make frames of earlier ones only, twice as many."),
     click.option("--k-g", type=float, help="Replace the preset's Gaussian noise."),
     click.option("--k-p", type=float, help="Replace the preset's patchwise Poisson noise."),
     click.option("--lambda-p", type=float, help="Replace the preset's Poisson noise."),
@@ -152,20 +160,40 @@ def fit_settings(options: dict[str, Any]) -> FitSettings:
     )
 
 
-def _preset(options: dict[str, Any]) -> Preset:
+def _preset(options: dict[str, Any]) -> Preset | Auto:
     from fm2s_stack.fm2s.presets import find_preset, override, published_presets
+
+    if options["preset"] == Auto.name and options["fit_from"] is None:
+        return _auto(options)
+    _refuse_neighbours(options)
 
     if options["fit_from"] is not None:
         return _borrowed_preset(options)
     if options["preset"] is None:
         raise UsageError(
-            f"no -c: name the noise of the recording, one of {', '.join(published_presets())}, "
-            "or a .toml file"
+            "no -c: give auto, or name the noise of the recording, one of "
+            f"{', '.join(published_presets())}, or a .toml file"
         )
     return override(find_preset(options["preset"]), {name: options[name] for name in NUMBERS})
 
 
-def _borrowed_preset(options: dict[str, Any]) -> Preset:
+def _auto(options: dict[str, Any]) -> Auto:
+    for name in NUMBERS:
+        if options[name] is not None:
+            raise UsageError(
+                f"-c auto measures the noise; leave out --{name.replace('_', '-')}, "
+                "or give a preset"
+            )
+    return Auto(neighbours=options["neighbours"], causal=options["causal"])
+
+
+def _refuse_neighbours(options: dict[str, Any]) -> None:
+    if options["neighbours"] is not None or options["causal"]:
+        given = "--causal" if options["causal"] else "--neighbours"
+        raise UsageError(f"{given}: presets denoise each plane by itself; it needs -c auto")
+
+
+def _borrowed_preset(options: dict[str, Any]) -> Preset | Auto:
     context = click.get_current_context()
     trained = ("preset", "mode", "fit_every", "fit_crop", "steps", "seed", *NUMBERS)
     for name in trained:

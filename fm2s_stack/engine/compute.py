@@ -4,15 +4,17 @@ from __future__ import annotations
 
 import zlib
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import pairwise
 
 import numpy as np
 from numpy.typing import NDArray
 
+from fm2s_stack.auto.denoiser import NeighbourDenoiser
 from fm2s_stack.engine.device_pool import DevicePool
 from fm2s_stack.engine.job import Job
-from fm2s_stack.engine.task import Task
+from fm2s_stack.engine.near_task import NearTask, with_neighbours
+from fm2s_stack.engine.task import Result, Task
 from fm2s_stack.fm2s.fit import Fitted
 from fm2s_stack.fm2s.tiles import Core
 from fm2s_stack.plan import Unit
@@ -45,13 +47,12 @@ def compute_unit(job: Job, unit: Unit, devices: DevicePool, progress: Progress) 
     clipped, fitted, crc32 = 0, [], 0
     bad: list[BadFrame] = []
     for run in block_runs(job, unit):
-        planes, core, made_up = _read(job, run)
+        read, planes, made_up = _read(job, run)
         bad += made_up
         crc32 = zlib.crc32(np.ascontiguousarray(planes).data, crc32)
         part = output[_inside(unit, run)]  # whole along the other axes: a view after reshaping
-        task = Task(job, run, planes, core, part.reshape(len(planes), *part.shape[3:]))
-        result = task.fit_and_denoise if job.fit.mode == "frame" else task.denoise
-        count, networks = result(devices, progress)
+        result = part.reshape(-1, *part.shape[3:])
+        count, networks = _denoise(job, run, read, planes, result, devices, progress)
         clipped += count
         fitted += networks
     return Computed(output, clipped, tuple(fitted), tuple(bad), crc32)
@@ -67,7 +68,7 @@ def source_checksum(job: Job, unit: Unit) -> int:
     """
     crc32 = 0
     for run in block_runs(job, unit):
-        crc32 = zlib.crc32(np.ascontiguousarray(_read(job, run)[0]).data, crc32)
+        crc32 = zlib.crc32(np.ascontiguousarray(_read(job, run)[1]).data, crc32)
     return crc32
 
 
@@ -82,18 +83,50 @@ def block_runs(job: Job, unit: Unit) -> Iterator[Unit]:
         yield Unit(unit.index, t, unit.c, z, unit.y, unit.x)
 
 
-def _read(job: Job, run: Unit) -> tuple[NDArray[np.generic], Core, tuple[BadFrame, ...]]:
-    """Planes (n, y, x) with the halo; the run's own rows and columns in them; made-up ones."""
-    halo = job.denoisers[run.c].halo
+def _denoise(
+    job: Job,
+    run: Unit,
+    read: Unit,
+    planes: NDArray[np.generic],
+    result: NDArray[np.generic],
+    devices: DevicePool,
+    progress: Progress,
+) -> Result:
+    """Denoise a run of what was read into `result`, shape (n, y, x)."""
+    denoiser = job.denoisers[run.c]
+    core: Core = (_moved(run.y, read.y[0]), _moved(run.x, read.x[0]))
+    if isinstance(denoiser, NeighbourDenoiser):
+        near = NearTask(job, denoiser, run, read, planes[:, 0], core, result)
+        return near.denoise(devices, progress), []
+    task = Task(job, denoiser, run, planes.reshape(-1, *planes.shape[3:]), core, result)
+    if job.fit.mode == "frame":
+        return task.fit_and_denoise(devices, progress)
+    return task.denoise(devices, progress)
+
+
+def _read(job: Job, run: Unit) -> tuple[Unit, NDArray[np.generic], tuple[BadFrame, ...]]:
+    """What is read for a run, with halo and neighbours; planes (t, 1, z, y, x); made-up ones."""
+    denoiser = job.denoisers[run.c]
     *_, rows, columns = job.stack.array.shape
-    y = (max(run.y[0] - halo, 0), min(run.y[1] + halo, rows))
-    x = (max(run.x[0] - halo, 0), min(run.x[1] + halo, columns))
-    box = Box(run.t, run.c, run.z, y, x)
+    y = (max(run.y[0] - denoiser.halo, 0), min(run.y[1] + denoiser.halo, rows))
+    x = (max(run.x[0] - denoiser.halo, 0), min(run.x[1] + denoiser.halo, columns))
+    near = with_neighbours(job, denoiser, run) if isinstance(denoiser, NeighbourDenoiser) else run
+    read = replace(near, y=y, x=x)
+    box = Box(read.t, read.c, read.z, read.y, read.x)
     planes, bad = read_box(job.stack, box, job.along, job.fit.on_bad_frame)
     if job.fit.nan == "refuse":
-        require_finite(job.stack, planes, run.t[0], run.c, run.z[0])
-    core = ((run.y[0] - y[0], run.y[1] - y[0]), (run.x[0] - x[0], run.x[1] - x[0]))
-    return planes.reshape(-1, *planes.shape[3:]), core, bad
+        require_finite(job.stack, planes, read.t[0], read.c, read.z[0])
+    return read, planes, tuple(one for one in bad if _is_own(job, run, one))
+
+
+def _is_own(job: Job, run: Unit, bad: BadFrame) -> bool:
+    """Whether a plane that was made up is of the run, and not only a neighbour of it."""
+    t, z = bad.t - job.stack.t_start, bad.z - job.stack.z_start
+    return run.t[0] <= t < run.t[1] and run.z[0] <= z < run.z[1]
+
+
+def _moved(bounds: tuple[int, int], by: int) -> tuple[int, int]:
+    return bounds[0] - by, bounds[1] - by
 
 
 def _inside(unit: Unit, run: Unit) -> tuple[slice, ...]:

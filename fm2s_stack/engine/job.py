@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from pathlib import Path
 
+from fm2s_stack.auto.denoiser import NeighbourDenoiser
 from fm2s_stack.fm2s.denoiser import Denoiser
 from fm2s_stack.image import StackAxis
 from fm2s_stack.settings import FitSettings
@@ -13,6 +14,8 @@ from fm2s_stack.store.checkpoints import FitCheckpoints
 from fm2s_stack.store.journal import Journal
 from fm2s_stack.store.lock import Claim
 from fm2s_stack.store.omezarr import OutputLayout
+
+AnyDenoiser = Denoiser | NeighbourDenoiser
 
 
 @dataclass(frozen=True, eq=False)
@@ -23,7 +26,7 @@ class Job:
     layout: OutputLayout  #: where they go
     along: StackAxis  #: the stack axis
     fit: FitSettings  #: with the mode decided
-    denoisers: tuple[Denoiser, ...]  #: one a channel; without networks in mode ``frame``
+    denoisers: tuple[AnyDenoiser, ...]  #: one a channel; without networks in mode ``frame``
     journal: Journal  #: where finished units are recorded
     claim: Claim | None = None  #: on the output, asked for before anything is written
 

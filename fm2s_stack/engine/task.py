@@ -30,6 +30,7 @@ class Task:
     """Planes to denoise, and where the results go."""
 
     job: Job
+    denoiser: Denoiser  #: of the run's channel
     run: Unit  #: whose planes they are
     planes: NDArray[np.generic]  #: shape (n, y, x), with the halo around the run's own pixels
     core: Core  #: rows and columns of `planes` that are the run's own
@@ -37,7 +38,7 @@ class Task:
 
     def denoise(self, devices: DevicePool, progress: Progress) -> Result:
         """Denoise with the job's networks."""
-        denoiser, positions = self.job.denoisers[self.run.c], self._positions()
+        denoiser, positions = self.denoiser, self._positions()
         pulse = partial(progress.advance, 0)
         if devices.kind == "cpu":
 
@@ -87,7 +88,7 @@ class Task:
 
     def _fit_some(self, some: slice, device: str, pulse: Pulse) -> Result:
         """Train on some planes at once, and denoise each with its network."""
-        channel, fit = self.job.denoisers[self.run.c], self.job.fit
+        channel, fit = self.denoiser, self.job.fit
         sources = [self._source(i) for i in range(some.start, some.stop)]
         checkpoint = checkpoints_of(self.job.journal).of(*sources[0])
         seeds = [stream_seed(fit.seed, *source) for source in sources]
@@ -104,8 +105,7 @@ class Task:
         """Channel, frame and slice of a plane in the source."""
         run, stack = self.run, self.job.stack
         t, z = divmod(i, run.shape[2])
-        channel = self.job.denoisers[run.c].channel
-        return channel, stack.t_start + run.t[0] + t, stack.z_start + run.z[0] + z
+        return self.denoiser.channel, stack.t_start + run.t[0] + t, stack.z_start + run.z[0] + z
 
     def _positions(self) -> NDArray[np.float64]:
         """Source index along the stack axis of each plane."""

@@ -8,12 +8,14 @@ from typing import TYPE_CHECKING, NamedTuple
 import numpy as np
 from numpy.typing import ArrayLike, DTypeLike, NDArray
 
-from fm2s_stack.errors import NonFinitePixels, UnsupportedPixels
+from fm2s_stack.errors import UnsupportedPixels
 from fm2s_stack.fm2s import network
 from fm2s_stack.fm2s.apply import apply_network
-from fm2s_stack.fm2s.intensity import IntensityMap, clipped_to
-from fm2s_stack.fm2s.padding import fill_invalid, valid_pixels
+from fm2s_stack.fm2s.blending import shares_at
+from fm2s_stack.fm2s.intensity import IntensityMap
+from fm2s_stack.fm2s.padding import fill_invalid
 from fm2s_stack.fm2s.tiles import Core
+from fm2s_stack.fm2s.unchanged import light_of, put_back
 from fm2s_stack.progress import Pulse, unheard
 from fm2s_stack.settings import NanPolicy, Precision, Preset
 
@@ -208,22 +210,7 @@ class Denoiser:
         result: NDArray[np.generic],
     ) -> None:
         """Give the invalid pixels of a result their own values again."""
-        inside = (slice(*core[0]), slice(*core[1]))
-        left_out = ~valid[inside]
-        result[left_out] = self._unchanged(plane[inside][left_out], position, result.dtype)
-
-    def _unchanged(
-        self, pixels: NDArray[np.generic], position: float, dtype: np.dtype
-    ) -> NDArray[np.generic]:
-        """Pixels that carry no light, as they were; those beyond an integer `dtype` clipped."""
-        if dtype.kind == "f" or dtype == pixels.dtype:
-            return pixels.astype(dtype)
-        if pixels.dtype.kind == "f" and not np.isfinite(pixels).all():
-            raise NonFinitePixels(
-                f"plane {position:g} of channel {self.channel} has NaN or infinite pixels, which "
-                f"{dtype} cannot hold; give --dtype float32"
-            )
-        return clipped_to(pixels.astype(np.float64), dtype)[0]
+        put_back(plane, valid, core, result, self._name(position))
 
     def valid(
         self, plane: NDArray[np.generic], position: float, pulse: Pulse
@@ -235,26 +222,14 @@ class Denoiser:
         NonFinitePixels
             If some are NaN or infinite and `nan` is ``refuse``.
         """
-        if self.nan == "keep":
-            valid = valid_pixels(plane, pulse)
-            return None if valid.all() else valid
-        if plane.dtype.kind == "f" and not np.isfinite(plane).all():
-            raise NonFinitePixels(
-                f"plane {position:g} of channel {self.channel} has NaN or infinite pixels; "
-                "keep them as they are with --nan keep"
-            )
-        return None
+        return light_of(plane, self.nan, self._name(position), pulse)
 
     def shares(self, position: float) -> list[tuple[int, float]]:
         """The networks that make a plane at the position, and the share of each."""
-        if len(self.positions) == 1:
-            return [(0, 1.0)]
-        after = int(np.searchsorted(self.positions, position))
-        if after == 0 or after == len(self.positions) or self.positions[after] == position:
-            return [(min(after, len(self.positions) - 1), 1.0)]
-        left, right = self.positions[after - 1], self.positions[after]
-        share = float((position - left) / (right - left))
-        return [(after - 1, 1 - share), (after, share)]
+        return shares_at(self.positions, position)
+
+    def _name(self, position: float) -> str:
+        return f"plane {position:g} of channel {self.channel}"
 
     def map(self, array: da.Array, positions: ArrayLike | None = None) -> da.Array:
         """Denoise a Dask array lazily, with any scheduler.

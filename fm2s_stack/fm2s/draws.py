@@ -58,12 +58,12 @@ class Drawer:
 
     def initial_parameters(self) -> Tensor:
         """Fresh parameters, shape (parameter_count,), on the CPU; taken before any draw."""
-        return network.initial_parameters(self._settings.preset.amplification, self.host)
+        return network.initial_parameters(self._settings.published.amplification, self.host)
 
     def recorded(self) -> Draws:
         """A crop of the recording as it is, for stage one."""
         crop = random_crop(self._planes, self._settings.crop, self.host)
-        repeated = crop.raw.expand(-1, self._settings.preset.amplification, -1, -1)
+        repeated = crop.raw.expand(-1, self._settings.published.amplification, -1, -1)
         return Draws(repeated, crop.target, crop.weight)
 
     def noised(self, count: int) -> Draws:
@@ -71,7 +71,7 @@ class Drawer:
         crops = [random_crop(self._planes, self._settings.crop, self.host) for _ in range(count)]
         target = torch.cat([crop.target for crop in crops])
         level = torch.cat([crop.level for crop in crops])
-        inputs = noise.draw(target, level, self._settings.preset, self.stream)
+        inputs = noise.draw(target, level, self._settings.published, self.stream)
         return Draws(inputs, target, _weights(crops))
 
 

@@ -113,7 +113,7 @@ def fit_networks(
         raise ValueError(f"planes of shapes {[own.shape for own in planes]}: expected one shape")
     with one_thread():
         training = [
-            _prepared(own, mask, settings.preset, device, pulse)
+            _prepared(own, mask, settings.published, device, pulse)
             for own, mask in zip(planes, masks, strict=True)
         ]
         trainer = Trainer(training, settings, seeds, device, pulse)

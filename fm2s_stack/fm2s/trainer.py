@@ -68,7 +68,7 @@ class Trainer:
             Drawer(own, settings, seed, device) for own, seed in zip(planes, seeds, strict=True)
         ]
         start = torch.stack([drawer.initial_parameters() for drawer in self._drawers])
-        self._group = Group(start.to(device), settings.preset.amplification)
+        self._group = Group(start.to(device), settings.published.amplification)
         captured = settings.crop is not None and torch.device(device).type == "cuda"
         decay = SECOND_DECAY if settings.crop is None else CROPS_DECAY
         self._descent = (CapturedDescent if captured else Descent)(self._group, pulse, decay)
@@ -105,7 +105,7 @@ class Trainer:
         losses = [float("nan")] * len(self._drawers)
         if self._losses:
             losses = torch.stack(tuple(self._losses)).mean(dim=0).tolist()
-        amplification = self._settings.preset.amplification
+        amplification = self._settings.published.amplification
         return [
             (network.collapse(own, amplification).cpu().numpy(), loss)
             for own, loss in zip(self._group.parameters(median), losses, strict=True)

@@ -6,15 +6,15 @@ from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 
+from fm2s_stack.engine.job import AnyDenoiser
 from fm2s_stack.errors import UsageError
-from fm2s_stack.fm2s.denoiser import Denoiser
 from fm2s_stack.image import StackAxis
 from fm2s_stack.job.reload import load_denoisers
 from fm2s_stack.stack.base import Stack
 from fm2s_stack.store.attributes import read_attributes
 
 
-def borrow(stack: Stack, path: str | Path) -> tuple[Denoiser, ...]:
+def borrow(stack: Stack, path: str | Path) -> tuple[AnyDenoiser, ...]:
     """The denoisers of another output, one for each channel of a stack.
 
     Channels are matched by their index in the source. A source of one channel may use the
@@ -42,7 +42,7 @@ def borrow(stack: Stack, path: str | Path) -> tuple[Denoiser, ...]:
     return tuple(by_channel[c] for c in wanted)
 
 
-def require_axis(denoisers: Sequence[Denoiser], path: str | Path, along: StackAxis) -> None:
+def require_axis(denoisers: Sequence[AnyDenoiser], path: str | Path, along: StackAxis) -> None:
     """Refuse windows along one axis for a stack along the other.
 
     Raises
@@ -58,7 +58,7 @@ def require_axis(denoisers: Sequence[Denoiser], path: str | Path, along: StackAx
         )
 
 
-def _require_same_depth(stack: Stack, denoiser: Denoiser, path: str | Path) -> None:
+def _require_same_depth(stack: Stack, denoiser: AnyDenoiser, path: str | Path) -> None:
     """Refuse an 8-bit map for other data, which it would hold within 0 to 255, and back."""
     is_eight_bit = stack.image.dtype == "uint8"
     if denoiser.intensity.clamp != is_eight_bit:

@@ -9,8 +9,10 @@ from functools import partial
 import numpy as np
 from numpy.typing import NDArray
 
+from fm2s_stack.auto.denoiser import NeighbourDenoiser
 from fm2s_stack.engine.device_pool import DevicePool
 from fm2s_stack.engine.faults import compute_on
+from fm2s_stack.engine.job import AnyDenoiser
 from fm2s_stack.engine.work import Place, Work
 from fm2s_stack.fm2s.denoiser import Denoiser
 from fm2s_stack.fm2s.fit import Fitted, fit_network
@@ -19,6 +21,7 @@ from fm2s_stack.fm2s.network import COLLAPSED
 from fm2s_stack.fm2s.padding import fill_invalid, valid_pixels
 from fm2s_stack.fm2s.seeds import stream_seed
 from fm2s_stack.image import StackAxis
+from fm2s_stack.job.auto_fitting import measure_auto, train_auto
 from fm2s_stack.job.kept_fits import KeptFits
 from fm2s_stack.job.sampling import (
     Sample,
@@ -29,7 +32,7 @@ from fm2s_stack.job.sampling import (
     training_samples,
 )
 from fm2s_stack.progress import Progress, Pulse, Silent, unheard
-from fm2s_stack.settings import FitSettings
+from fm2s_stack.settings import Auto, FitSettings
 from fm2s_stack.stack.base import Stack
 from fm2s_stack.store.checkpoints import FitCheckpoints
 
@@ -37,16 +40,20 @@ FitTask = tuple[int, Window]  #: channel of the stack, and planes that share a n
 
 
 def measure_channels(
-    stack: Stack, fit: FitSettings, progress: Progress | None = None
-) -> tuple[Denoiser, ...]:
+    stack: Stack, fit: FitSettings, along: StackAxis, progress: Progress | None = None
+) -> tuple[AnyDenoiser, ...]:
     """One denoiser a channel with its intensity map, and no network yet."""
     told = progress or Silent()
+    if isinstance(auto := fit.preset, Auto):
+        return tuple(
+            measure_auto(stack, c, fit, auto, along, told) for c in range(stack.image.shape[1])
+        )
     return tuple(
         Denoiser(
             weights=np.empty((0, COLLAPSED), np.float32),
             positions=np.empty(0),
             intensity=measure_channel(stack, c, fit, told),
-            preset=fit.preset,
+            preset=fit.published,
             channel=stack.channel_indices[c],
             nan=fit.nan,
         )
@@ -56,7 +63,7 @@ def measure_channels(
 
 def train_channels(
     stack: Stack,
-    channels: tuple[Denoiser, ...],
+    channels: tuple[AnyDenoiser, ...],
     fit: FitSettings,
     along: StackAxis,
     place: Place,
@@ -65,7 +72,7 @@ def train_channels(
     checkpoints: FitCheckpoints | None = None,
     kept: KeptFits | None = None,
     check: Pulse = unheard,
-) -> tuple[Denoiser, ...]:
+) -> tuple[AnyDenoiser, ...]:
     """The denoisers with a network for each channel and window.
 
     Fits run side by side, as many as the place computes; each has its own random stream, so
@@ -102,7 +109,7 @@ def _split(fitted: list[Fitted], size: int) -> Iterator[list[Fitted]]:
         yield fitted[start : start + size]
 
 
-def _place(channels: tuple[Denoiser, ...], task: FitTask) -> tuple[int, int]:
+def _place(channels: tuple[AnyDenoiser, ...], task: FitTask) -> tuple[int, int]:
     """Channel of the source and first plane: what a kept fit is known by."""
     return channels[task[0]].channel, task[1].start
 
@@ -112,7 +119,7 @@ class _Training:
     """All that the fits of a stack need; pickles."""
 
     stack: Stack
-    channels: tuple[Denoiser, ...]
+    channels: tuple[AnyDenoiser, ...]
     fit: FitSettings
     along: StackAxis
     checkpoints: FitCheckpoints | None
@@ -132,12 +139,16 @@ class _Training:
 
     def _train(self, c: int, window: Window, devices: DevicePool, progress: Progress) -> Fitted:
         stack, channel, fit = self.stack, self.channels[c], self.fit
-        samples = training_samples(stack.image.shape, window, self.along, fit.preset.stride)
-        planes, valid = _training_planes(stack, channel.intensity, samples, c, fit, progress)
         t, z = (window.start, 0) if self.along == "t" else (0, window.start)
         source = (channel.channel, stack.t_start + t, stack.z_start + z)
         seed = stream_seed(fit.seed, *source)
         told, pulse = _FurtherDraws(progress), partial(progress.advance, 0)
+        if isinstance(channel, NeighbourDenoiser):
+            return train_auto(
+                stack, c, channel, fit, window, self.along, seed, devices, progress, told
+            )
+        samples = training_samples(stack.image.shape, window, self.along, fit.published.stride)
+        planes, valid = _training_planes(stack, channel.intensity, samples, c, fit, progress)
         checkpoint = None if self.checkpoints is None else self.checkpoints.of(*source)
         return compute_on(
             devices,

@@ -11,7 +11,6 @@ from dataclasses import dataclass
 import numpy as np
 
 from fm2s_stack.fm2s.fit import Fitted
-from fm2s_stack.fm2s.network import COLLAPSED
 from fm2s_stack.store.journal import Journal
 
 Place = tuple[int, int]  #: channel of the source, first plane of the window
@@ -30,7 +29,7 @@ class KeptFits:
             with suppress(KeyError, TypeError, ValueError):
                 weights = np.frombuffer(base64.b64decode(body["weights"]), "<f4")
                 loss = math.nan if body["loss"] is None else float(body["loss"])
-                if weights.shape == (COLLAPSED,):
+                if weights.size == body["size"]:
                     found[int(body["c"]), int(body["start"])] = Fitted(weights, loss)
         return found
 
@@ -43,6 +42,7 @@ class KeptFits:
                 "c": place[0],
                 "start": place[1],
                 "weights": weights.decode(),
+                "size": fitted.weights.size,
                 "loss": fitted.loss if math.isfinite(fitted.loss) else None,
             },
         )

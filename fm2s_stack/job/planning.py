@@ -11,7 +11,7 @@ from fm2s_stack.errors import UsageError
 from fm2s_stack.image import Shape5, StackAxis
 from fm2s_stack.memory import allowed_memory
 from fm2s_stack.plan import SHARD_PLANES, Cut, Plan, Request, make_plan
-from fm2s_stack.settings import FitSettings, RunSettings, WriteSettings
+from fm2s_stack.settings import MOST_NEIGHBOURS, Auto, FitSettings, RunSettings, WriteSettings
 from fm2s_stack.stack.base import Stack
 
 FIT_PLANES = 10  #: planes that one network is trained on at most
@@ -21,6 +21,9 @@ PART_SIDE = 2048  #: side of the parts that are trained on where one plane has m
 INTENSITY_PIXELS = 2**23  #: pixels that the percentiles are taken of at most
 FIT_BYTES_PER_PIXEL = 24  #: raw, target, level, and what is read, while training
 WHOLE_BYTES_PER_PIXEL = 1500  #: hidden channels and their gradients, training whole planes
+TRAINED_PIXELS = 3 * 2**24  #: that -c auto is trained on at most, with all neighbours
+BACKGROUND_PIXELS = 2**24  #: of all means of a background together, at most
+SLICE_NEIGHBOURS = 2  #: of a slice to each side, where they are not told
 FRAME_FIT_PLANES = 16  #: planes of a unit at most where each is fitted: minutes, not hours
 
 
@@ -109,6 +112,8 @@ def decide_mode(stack: Stack, fit: FitSettings) -> FitSettings:
         raise UsageError(f"--fit-crop {fit.crop}: expected 16 pixels or more, or full")
     if fit.draws < 1:
         raise UsageError(f"--steps {fit.draws}: expected 1 or more")
+    if isinstance(fit.preset, Auto):
+        return _decide_auto(stack, fit, fit.preset)
     if fit.mode is not None:
         return fit
     t, _, z, rows, columns = stack.image.shape
@@ -116,8 +121,31 @@ def decide_mode(stack: Stack, fit: FitSettings) -> FitSettings:
     return replace(fit, mode="frame" if alone else "stack")
 
 
+def _decide_auto(stack: Stack, fit: FitSettings, auto: Auto) -> FitSettings:
+    """The settings of ``-c auto`` with the mode and the number of neighbours filled in."""
+    frames, _, slices, *_ = stack.image.shape
+    length = frames if stack.image.default_along() == "t" else slices
+    if frames * slices == 1:
+        raise UsageError(
+            f"-c auto: {stack.path} has one plane, and it learns from several; give a preset "
+            "(fm2s-stack presets lists them)"
+        )
+    if fit.mode == "frame":
+        raise UsageError("-c auto trains on planes together; leave out --fit frame")
+    if fit.crop is None:
+        raise UsageError("--fit-crop full: -c auto trains on crops; expected a number of pixels")
+    if auto.neighbours is not None and not 0 <= auto.neighbours <= MOST_NEIGHBOURS:
+        raise UsageError(f"--neighbours {auto.neighbours}: expected 0 to {MOST_NEIGHBOURS}")
+    # Slices differ more than frames do: few of them tell of each other.
+    most = MOST_NEIGHBOURS if frames > 1 else SLICE_NEIGHBOURS
+    chosen = min(most, (length - 1) // 2) if auto.neighbours is None else auto.neighbours
+    return replace(fit, mode=fit.mode or "stack", preset=replace(auto, neighbours=chosen))
+
+
 def fit_bytes(shape: Shape5, fit: FitSettings, fits_at_a_time: int, block_bytes: int) -> int:
     """Bytes that training holds at its peak."""
+    if isinstance(fit.preset, Auto):
+        return _auto_bytes(shape, fits_at_a_time, block_bytes)
     planes, pixels = shape[0] * shape[2], shape[3] * shape[4]
     if pixels <= FIT_PIXELS:
         trained, largest = min(affordable_planes(pixels, FIT_PLANES), planes) * pixels, pixels
@@ -128,6 +156,15 @@ def fit_bytes(shape: Shape5, fit: FitSettings, fits_at_a_time: int, block_bytes:
         one += largest * WHOLE_BYTES_PER_PIXEL
     sampled = min(INTENSITY_PLANES, planes) * pixels
     return fits_at_a_time * one + 2 * min(INTENSITY_PIXELS, sampled) * 8
+
+
+def _auto_bytes(shape: Shape5, fits_at_a_time: int, block_bytes: int) -> int:
+    """Bytes that measuring and training hold for ``-c auto`` at their peak."""
+    planes, pixels = shape[0] * shape[2], shape[3] * shape[4]
+    background = 16 * min(BACKGROUND_PIXELS, 32 * shape[2] * pixels)
+    trained = 8 * min(TRAINED_PIXELS, planes * pixels)
+    noise = 48 * min(2**24, planes * pixels)
+    return max(background + noise, fits_at_a_time * (trained + 2 * block_bytes)) + background
 
 
 def affordable_planes(pixels: int, most: int) -> int:

@@ -6,11 +6,12 @@ import time
 from collections.abc import Sequence
 from dataclasses import replace
 
-from fm2s_stack.engine.job import Job, checkpoints_of
+from fm2s_stack.auto.denoiser import NeighbourDenoiser
+from fm2s_stack.engine.job import AnyDenoiser, Job, checkpoints_of
 from fm2s_stack.engine.room import require_devices
 from fm2s_stack.engine.work import Place
 from fm2s_stack.errors import OutputError, OutputExists, OutputIncomplete, StackError
-from fm2s_stack.fm2s.denoiser import Denoiser
+from fm2s_stack.job.auto_sampling import measure_background
 from fm2s_stack.job.completing import put_back
 from fm2s_stack.job.fitting import measure_channels, train_channels
 from fm2s_stack.job.holding import Holding
@@ -147,11 +148,13 @@ def _make_room(wanted: Wanted) -> None:
     mark_creation(wanted.folder)
 
 
-def _networks(wanted: Wanted, place: Place, told: Progress, hold: Holding) -> tuple[Denoiser, ...]:
+def _networks(
+    wanted: Wanted, place: Place, told: Progress, hold: Holding
+) -> tuple[AnyDenoiser, ...]:
     """One denoiser a channel: borrowed, trained, or only measured in mode ``frame``."""
     if wanted.borrowed is not None:
-        return tuple(replace(lent, nan=wanted.fit.nan) for lent in wanted.borrowed)
-    channels = measure_channels(wanted.stack, wanted.fit, told)
+        return tuple(_own(wanted, c, lent, told) for c, lent in enumerate(wanted.borrowed))
+    channels = measure_channels(wanted.stack, wanted.fit, wanted.along, told)
     if wanted.fit.mode == "frame":
         return channels
     return train_channels(
@@ -167,8 +170,17 @@ def _networks(wanted: Wanted, place: Place, told: Progress, hold: Holding) -> tu
     )
 
 
+def _own(wanted: Wanted, c: int, lent: AnyDenoiser, told: Progress) -> AnyDenoiser:
+    """A denoiser of another output for this stack: the background is the stack's own."""
+    mine = replace(lent, nan=wanted.fit.nan)
+    if not isinstance(mine, NeighbourDenoiser):
+        return mine
+    background = measure_background(wanted.stack, c, wanted.fit, wanted.along, mine.noise, told)
+    return replace(mine, background=background)
+
+
 def _job(
-    wanted: Wanted, plan: Plan, denoisers: Sequence[Denoiser], hold: Holding, token: str
+    wanted: Wanted, plan: Plan, denoisers: Sequence[AnyDenoiser], hold: Holding, token: str
 ) -> Job:
     path = str(wanted.target.zarr)
     layout = OutputLayout(path, wanted.image, plan.levels, wanted.write.ome_zarr)

@@ -8,7 +8,8 @@ from typing import Any
 
 import numpy as np
 
-from fm2s_stack.fm2s.denoiser import Denoiser
+from fm2s_stack.auto.denoiser import NeighbourDenoiser
+from fm2s_stack.engine.job import AnyDenoiser
 from fm2s_stack.fm2s.network import COLLAPSED
 from fm2s_stack.image import StackAxis
 from fm2s_stack.job.terms import token_of
@@ -17,6 +18,7 @@ from fm2s_stack.plan import Plan
 from fm2s_stack.settings import PIXEL_VERSION
 from fm2s_stack.stack.base import Identity, Stack
 from fm2s_stack.store.attributes import read_attributes, set_attributes
+from fm2s_stack.store.backgrounds import write_background
 from fm2s_stack.store.files import sync_folder
 from fm2s_stack.store.frozen import keep_frozen
 from fm2s_stack.store.headers import write_headers
@@ -57,7 +59,7 @@ class Selection:
         )
 
 
-def job_attributes(wanted: Wanted, denoisers: Sequence[Denoiser]) -> Mapping[str, object]:
+def job_attributes(wanted: Wanted, denoisers: Sequence[AnyDenoiser]) -> Mapping[str, object]:
     """The provenance known before the first unit."""
     fit = {key: value for key, value in asdict(wanted.fit).items() if key != "preset"}
     if wanted.borrowed is not None:
@@ -80,6 +82,7 @@ def job_attributes(wanted: Wanted, denoisers: Sequence[Denoiser]) -> Mapping[str
             preset=wanted.fit.preset,
         ),
         "intensity": [_intensity(denoiser) for denoiser in denoisers],
+        "noise": [_noise(denoiser) for denoiser in denoisers],
         "terms": wanted.terms,
     }
 
@@ -95,7 +98,7 @@ def _run_settings(wanted: Wanted) -> dict[str, object]:
     return {**told, "scheduler": wanted.run.scheduler and "given"}
 
 
-def freeze(wanted: Wanted, denoisers: Sequence[Denoiser], plan: Plan, fit_seconds: float) -> str:
+def freeze(wanted: Wanted, denoisers: Sequence[AnyDenoiser], plan: Plan, fit_seconds: float) -> str:
     """Write networks and raw headers into a new output; from then on it can be continued.
 
     Returns
@@ -120,7 +123,7 @@ def freeze(wanted: Wanted, denoisers: Sequence[Denoiser], plan: Plan, fit_second
     return token
 
 
-def _store_fit(wanted: Wanted, denoisers: Sequence[Denoiser], plan: Plan) -> str:
+def _store_fit(wanted: Wanted, denoisers: Sequence[AnyDenoiser], plan: Plan) -> str:
     """Write the networks; their sha256, or nothing where units will bring them."""
     path = wanted.target.zarr
     frames, channels, slices = wanted.image.shape[:3]
@@ -130,13 +133,17 @@ def _store_fit(wanted: Wanted, denoisers: Sequence[Denoiser], plan: Plan) -> str
         first = plan.units[0].shape
         create_weights(path, (frames, channels, slices, COLLAPSED), depth=(first[0], first[2]))
         return ""
+    for c, denoiser in enumerate(denoisers):
+        if isinstance(denoiser, NeighbourDenoiser):
+            found = denoiser.background
+            write_background(path, c, found.positions, found.planes)
     weights, loss = _windows(denoisers, plan.along)
     create_weights(path, weights.shape, knots=denoisers[0].positions.tolist())
     write_weights(path, weights, loss)
     return stored_weights_sha256(path)
 
 
-def _windows(denoisers: Sequence[Denoiser], along: StackAxis) -> tuple[Any, Any]:
+def _windows(denoisers: Sequence[AnyDenoiser], along: StackAxis) -> tuple[Any, Any]:
     """Weights (t windows, c, z windows, parameters) and losses of all channels."""
     weights = np.stack([denoiser.weights for denoiser in denoisers])  # (c, windows, p)
     loss = np.array([denoiser.loss for denoiser in denoisers], np.float32)
@@ -145,5 +152,12 @@ def _windows(denoisers: Sequence[Denoiser], along: StackAxis) -> tuple[Any, Any]
     return weights[None], loss[None]
 
 
-def _intensity(denoiser: Denoiser) -> dict[str, object]:
+def _noise(denoiser: AnyDenoiser) -> dict[str, object] | None:
+    """What was measured of the noise; None with a preset."""
+    if not isinstance(denoiser, NeighbourDenoiser):
+        return None
+    return {"channel": denoiser.channel, **denoiser.noise.as_json()}
+
+
+def _intensity(denoiser: AnyDenoiser) -> dict[str, object]:
     return {"channel": denoiser.channel, **asdict(denoiser.intensity)}

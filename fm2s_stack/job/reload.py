@@ -2,22 +2,30 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from fm2s_stack.auto.background import Background
+from fm2s_stack.auto.denoiser import NeighbourDenoiser
+from fm2s_stack.auto.reach import reach_of
+from fm2s_stack.engine.job import AnyDenoiser
 from fm2s_stack.errors import OutputError, UsageError
 from fm2s_stack.fm2s.denoiser import Denoiser
 from fm2s_stack.fm2s.intensity import IntensityMap
 from fm2s_stack.fm2s.network import COLLAPSED
-from fm2s_stack.settings import NanPolicy, Precision, Preset
+from fm2s_stack.noise_model import NoiseModel
+from fm2s_stack.settings import Auto, NanPolicy, Precision, Preset
 from fm2s_stack.store.attributes import read_attributes, require_complete
+from fm2s_stack.store.backgrounds import read_background
 from fm2s_stack.store.weights import read_weights, stored_weights_sha256
 
 
-def load_denoisers(path: str | Path) -> tuple[Denoiser, ...]:
+def load_denoisers(path: str | Path) -> tuple[AnyDenoiser, ...]:
     """The denoisers that made an output, one a channel.
 
     Parameters
@@ -46,7 +54,7 @@ def load_denoisers(path: str | Path) -> tuple[Denoiser, ...]:
     return _stored(path, told)
 
 
-def load_frozen(path: str | Path) -> tuple[Denoiser, ...]:
+def load_frozen(path: str | Path) -> tuple[AnyDenoiser, ...]:
     """The denoisers of an output that is being made; without networks in mode ``frame``.
 
     Raises
@@ -57,7 +65,7 @@ def load_frozen(path: str | Path) -> tuple[Denoiser, ...]:
     told, made = _Told.of(path), read_attributes(path)
     if made["settings"]["fit"]["mode"] == "frame":
         nothing = (np.empty((0, COLLAPSED), np.float32), np.empty(0))
-        return tuple(told.denoiser(c, *nothing) for c in range(len(told.channels)))
+        return tuple(told.denoiser(path, c, *nothing) for c in range(len(told.channels)))
     try:
         if stored_weights_sha256(path) != made["weights_sha256"]:
             raise OutputError(f"{path}: its networks are damaged")
@@ -69,13 +77,14 @@ def load_frozen(path: str | Path) -> tuple[Denoiser, ...]:
         ) from error
 
 
-def _stored(path: str | Path, told: _Told) -> tuple[Denoiser, ...]:
+def _stored(path: str | Path, told: _Told) -> tuple[AnyDenoiser, ...]:
     stored = read_weights(path)
     positions = stored.knots if len(stored.knots) else np.zeros(1)
     return tuple(
         told.denoiser(
+            path,
             i,
-            stored.weights[:, i].reshape(-1, COLLAPSED),
+            stored.weights[:, i].reshape(-1, stored.weights.shape[-1]),
             positions,
             tuple(stored.loss[:, i].ravel().tolist()),
         )
@@ -83,25 +92,62 @@ def _stored(path: str | Path, told: _Told) -> tuple[Denoiser, ...]:
     )
 
 
+def preset_of(told: Mapping[str, Any]) -> Preset | Auto:
+    """The preset, or what stands in its place, from its fields as JSON holds them.
+
+    Raises
+    ------
+    TypeError
+        If they are neither's.
+    """
+    return Auto(**told) if told.get("name") == Auto.name else Preset(**told)
+
+
+def without_channel(told: Mapping[str, Any]) -> dict[str, Any]:
+    """A noise model's own fields."""
+    return {key: value for key, value in told.items() if key != "channel"}
+
+
 @dataclass(frozen=True)
 class _Told:
     """What the provenance of an output says of its denoisers."""
 
-    preset: Preset
+    preset: Preset | Auto
     channels: tuple[int, ...]
     maps: tuple[IntensityMap, ...]
+    noise: tuple[NoiseModel | None, ...]
     nan: NanPolicy
     per_plane: bool
     precision: Precision
 
     def denoiser(
         self,
+        path: str | Path,
         i: int,
         weights: NDArray[np.float32],
         positions: NDArray[np.float64],
         loss: tuple[float, ...] = (),
-    ) -> Denoiser:
+    ) -> AnyDenoiser:
         """The denoiser of the i-th channel."""
+        noise = self.noise[i]
+        if isinstance(self.preset, Auto) and noise is not None:
+            return NeighbourDenoiser(
+                weights=weights,
+                positions=positions,
+                background=Background(*read_background(path, i)),
+                noise=noise,
+                reach=reach_of(self.preset.neighbours or 0, causal=self.preset.causal),
+                intensity=self.maps[i],
+                preset=self.preset,
+                channel=self.channels[i],
+                loss=loss,
+                nan=self.nan,
+                precision=self.precision,
+            )
+        if isinstance(self.preset, Auto):
+            raise OutputError(
+                f"{path}: its provenance lacks the noise of channel {i}; make it anew"
+            )
         return Denoiser(
             weights=weights,
             positions=positions,
@@ -121,10 +167,14 @@ class _Told:
             write = told["settings"]["write"]
             spans = (selection["frames"], selection["slices"])
             return cls(
-                preset=Preset(**told["preset"]),
+                preset=preset_of(told["preset"]),
                 channels=tuple(selection["channels"]),
                 maps=tuple(
                     IntensityMap(m["low"], m["high"], m["clamp"]) for m in told["intensity"]
+                ),
+                noise=tuple(
+                    None if n is None else NoiseModel.from_json(without_channel(n))
+                    for n in told.get("noise", [None] * len(selection["channels"]))
                 ),
                 nan=fit["nan"],
                 per_plane=fit["mode"] == "frame" and any(b - a > 1 for a, b in spans),

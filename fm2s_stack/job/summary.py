@@ -8,8 +8,8 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from fm2s_stack.engine.devices import device_kind
+from fm2s_stack.engine.job import AnyDenoiser
 from fm2s_stack.engine.unit_record import UnitRecord
-from fm2s_stack.fm2s.denoiser import Denoiser
 from fm2s_stack.job.wanted import Wanted
 from fm2s_stack.memory import peak_memory
 from fm2s_stack.plan import Plan
@@ -60,7 +60,7 @@ def summary_of(
     wanted: Wanted,
     plan: Plan,
     device: str,
-    denoisers: Sequence[Denoiser],
+    denoisers: Sequence[AnyDenoiser],
     records: Sequence[UnitRecord],
     before: int,
     clock: Clock,

@@ -8,15 +8,15 @@ from pathlib import Path
 
 import numpy as np
 
+from fm2s_stack.engine.job import AnyDenoiser
 from fm2s_stack.errors import UsageError
-from fm2s_stack.fm2s.denoiser import Denoiser
 from fm2s_stack.fm2s.presets import find_preset
 from fm2s_stack.image import Image, StackAxis
 from fm2s_stack.job.borrow import borrow, require_axis
 from fm2s_stack.job.planning import decide_mode, output_dtype, stack_axis
 from fm2s_stack.job.target import Target, find_target
 from fm2s_stack.job.terms import Terms, job_terms, token_of
-from fm2s_stack.settings import FitSettings, RunSettings, WriteSettings
+from fm2s_stack.settings import Auto, FitSettings, RunSettings, WriteSettings
 from fm2s_stack.stack.base import Stack
 from fm2s_stack.store.journal import Journal, journal_folder
 from fm2s_stack.store.weights import weights_sha256
@@ -33,7 +33,7 @@ class Wanted:
     fit: FitSettings  #: with the mode decided
     write: WriteSettings  #: what the output looks like
     run: RunSettings  #: where and how it is computed
-    borrowed: tuple[Denoiser, ...] | None  #: networks of another output; None: to be trained
+    borrowed: tuple[AnyDenoiser, ...] | None  #: networks of another output; None: to be trained
     fit_from: Path | None  #: that output
     command: tuple[str, ...]  #: command line, for the provenance
     terms: Terms  #: what only a run with the same may continue
@@ -98,7 +98,7 @@ def settle(
 
 
 def settings_of(
-    stack: Stack, fit: FitSettings | str | None, borrowed: tuple[Denoiser, ...] | None
+    stack: Stack, fit: FitSettings | str | None, borrowed: tuple[AnyDenoiser, ...] | None
 ) -> FitSettings:
     """The settings of a fit with the mode decided.
 
@@ -108,7 +108,7 @@ def settings_of(
         If there are none, or a number is out of its range.
     """
     if isinstance(fit, str):
-        fit = FitSettings(find_preset(fit))
+        fit = FitSettings(Auto() if fit == Auto.name else find_preset(fit))
     if borrowed is not None:
         kept = fit or FitSettings(borrowed[0].preset, nan=borrowed[0].nan)
         return FitSettings(
@@ -119,7 +119,7 @@ def settings_of(
     return decide_mode(stack, fit)
 
 
-def _sha256(denoisers: Sequence[Denoiser]) -> str:
+def _sha256(denoisers: Sequence[AnyDenoiser]) -> str:
     """Of networks, their places along the stack, and the intensity maps they belong to."""
     parts: list[np.ndarray] = []
     for denoiser in denoisers:

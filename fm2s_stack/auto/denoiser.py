@@ -1,0 +1,208 @@
+"""`NeighbourDenoiser`: a trained network with the background and noise it belongs to."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from numpy.typing import ArrayLike, DTypeLike, NDArray
+from torch import Tensor
+
+from fm2s_stack.auto import network
+from fm2s_stack.auto.background import Background, Place
+from fm2s_stack.auto.channels import Scale, channel_count, channels_of
+from fm2s_stack.auto.cut import cut
+from fm2s_stack.auto.reach import Reach
+from fm2s_stack.fm2s.blending import shares_at
+from fm2s_stack.fm2s.intensity import IntensityMap, clipped_to
+from fm2s_stack.fm2s.tiles import Core, Tile, tiles_of
+from fm2s_stack.fm2s.unchanged import light_of, put_back
+from fm2s_stack.noise_model import NoiseModel
+from fm2s_stack.progress import Pulse, unheard
+from fm2s_stack.settings import Auto, NanPolicy, Precision
+
+Planes = NDArray[np.generic]
+Kernels = list[tuple[Tensor, Tensor]]
+
+
+@dataclass(frozen=True, eq=False)
+class Seen:
+    """A plane and its neighbours, as they were read."""
+
+    planes: Planes  #: grey levels in the order of `Reach.window`, shape (planes, y, x)
+    light: tuple[NDArray[np.bool_] | None, ...]  #: which pixels of each carry light; None: all
+    missing: float = 0.0  #: as `Window.missing`
+
+
+@dataclass(frozen=True, eq=False)
+class NeighbourDenoiser:
+    """The networks of one channel, which make a plane of itself and its neighbours.
+
+    With several networks each has a position along the stack; a plane between two of them
+    gets both results, blended linearly, so that no step appears where one takes over.
+    """
+
+    weights: NDArray[np.float32]  #: parameters, shape (networks, parameter_count)
+    positions: NDArray[np.float64]  #: where along the stack each network applies, ascending
+    background: Background  #: of the recording
+    noise: NoiseModel  #: of the recording, as measured
+    reach: Reach  #: planes that a plane is made of
+    intensity: IntensityMap  #: range of grey levels, by which tolerances are told
+    preset: Auto  #: what was asked for
+    channel: int = 0  #: index of the channel in the source
+    loss: tuple[float, ...] = ()  #: final training loss of each network
+    nan: NanPolicy = "refuse"  #: what happens to pixels that carry no light
+    precision: Precision = "float32"  #: arithmetic of the networks
+    halo: int = network.HALO  #: pixels to each side that a result depends on
+
+    def __call__(
+        self,
+        planes: ArrayLike,
+        positions: ArrayLike | None = None,
+        *,
+        dtype: DTypeLike | None = None,
+        device: str = "cpu",
+    ) -> Planes:
+        """Denoise planes that follow each other.
+
+        Parameters
+        ----------
+        planes
+            Grey levels, shape (n, y, x), whole planes.
+        positions
+            Of each along the stack (its source index), shape (n,); None: from 0 on.
+        dtype
+            Pixel type of the result; None: that of `planes`.
+        device
+            ``cpu`` or ``cuda:N``.
+
+        Returns
+        -------
+        ndarray
+            Shape of `planes`; integers rounded and clipped to `dtype`, never wrapped.
+
+        Raises
+        ------
+        NonFinitePixels
+            If a plane has NaN or infinity and `nan` is ``refuse``.
+        """
+        array = np.asarray(planes)
+        where = np.arange(len(array)) if positions is None else np.asarray(positions)
+        light = [self.light_of(plane, at) for plane, at in zip(array, where.tolist(), strict=True)]
+        result = np.empty(array.shape, np.dtype(dtype or array.dtype))
+        core = ((0, array.shape[1]), (0, array.shape[2]))
+        for i, at in enumerate(where.tolist()):
+            window = self.reach.window(i, (0, len(array)))
+            numbers = list(window.planes)
+            seen = Seen(array[numbers], tuple(light[n] for n in numbers), window.missing)
+            self.fill(seen, Place(at), core, result[i], device)
+        return result
+
+    def fill(
+        self,
+        window: Seen,
+        place: Place,
+        core: Core,
+        result: Planes,
+        device: str = "cpu",
+        pulse: Pulse = unheard,
+    ) -> int:
+        """Denoise the core of one plane into `result`; how many pixels were clipped.
+
+        Parameters
+        ----------
+        window
+            The plane and its neighbours.
+        place
+            Where the plane is.
+        core
+            Rows and columns of the planes that are wanted. Around it must lie `halo` pixels,
+            fewer only where the plane ends.
+        result
+            Of the shape of the core, and the pixel type that is wanted.
+        device
+            ``cpu`` or ``cuda:N``.
+        pulse
+            Called before each tile; what it raises ends the work.
+
+        Raises
+        ------
+        NonFinitePixels
+            If the plane has NaN and the result's type cannot hold it.
+        """
+        own_plane, light = window.planes[0], window.light[0]
+        kernels = [(share, self._kernels(i, device)) for i, share in self._shares(place)]
+        clipped = 0
+        for tile in tiles_of(core):
+            pulse()
+            levels = self._levels(window, place, tile, kernels)
+            own = own_plane[slice(*tile.rows), slice(*tile.columns)]
+            if self.noise.saturation is not None:
+                # What was clipped says no more than that it was: it stays as it is.
+                np.copyto(levels, own, where=own >= self.noise.saturation)
+            inside = tuple(
+                slice(a - first, b - first)
+                for (a, b), (first, _) in zip((tile.rows, tile.columns), core, strict=True)
+            )
+            result[inside], outside = clipped_to(levels, result.dtype)
+            clipped += outside
+        if light is not None:
+            put_back(own_plane, light, core, result, self._name(place.position))
+        return clipped
+
+    def light_of(
+        self, plane: Planes, position: float, pulse: Pulse = unheard
+    ) -> NDArray[np.bool_] | None:
+        """Which pixels of a plane (y, x) carry light; None: all.
+
+        Raises
+        ------
+        NonFinitePixels
+            If some are NaN or infinite and `nan` is ``refuse``.
+        """
+        return light_of(plane, self.nan, self._name(position), pulse)
+
+    def _name(self, position: float) -> str:
+        return f"plane {position:g} of channel {self.channel}"
+
+    def _shares(self, place: Place) -> list[tuple[int, float]]:
+        return shares_at(self.positions, place.position)
+
+    def _kernels(self, number: int, device: str) -> Kernels:
+        dtype = torch.bfloat16 if self.precision == "bf16" else torch.float32
+        flat = torch.from_numpy(self.weights[number].copy()).to(device, dtype)
+        found = network.layers(flat, channel_count(self.reach.count))
+        return [
+            (kernel.contiguous(memory_format=torch.channels_last), bias) for kernel, bias in found
+        ]
+
+    def _levels(
+        self,
+        window: Seen,
+        place: Place,
+        tile: Tile,
+        kernels: list[tuple[float, Kernels]],
+    ) -> NDArray[np.float64]:
+        """A tile of the result, grey levels."""
+        y, x = (
+            cut(own, size, network.HALO, network.SQUARE)
+            for own, size in zip((tile.rows, tile.columns), window.planes.shape[1:], strict=True)
+        )
+        scale = Scale.of(self.background.at(place, y.read, x.read), self.noise)
+        deviations = scale.deviations(window.planes[:, y.read, x.read])
+        for deviation, valid in zip(deviations, window.light, strict=True):
+            if valid is not None:
+                deviation[~valid[y.read, x.read]] = 0
+        shown = channels_of(deviations, scale, window.missing)[:, y.order[:, None], x.order]
+        made = sum(share * self._run(layers, shown) for share, layers in kernels)
+        rows, columns = (b - a for a, b in (tile.rows, tile.columns))
+        around = (tile.rows[0] - y.read.start, tile.columns[0] - x.read.start)
+        inner = (slice(around[0], around[0] + rows), slice(around[1], around[1] + columns))
+        return scale.part(inner).levels(np.asarray(made)[:rows, :columns])
+
+    def _run(self, kernels: Kernels, shown: Tensor) -> NDArray[np.float32]:
+        kernel = kernels[0][0]
+        with torch.no_grad():
+            made = network.run(kernels, shown[None].to(kernel.device, kernel.dtype))
+        return made[0].float().cpu().numpy()

@@ -1,0 +1,93 @@
+"""Measuring and training what ``-c auto`` denoises a stack with."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from functools import partial
+
+import numpy as np
+
+from fm2s_stack.auto.channels import channel_count
+from fm2s_stack.auto.denoiser import NeighbourDenoiser
+from fm2s_stack.auto.network import parameter_count
+from fm2s_stack.auto.reach import reach_of
+from fm2s_stack.auto.skewness import measure_skewness
+from fm2s_stack.auto.trainer import Lesson, train
+from fm2s_stack.engine.device_pool import DevicePool
+from fm2s_stack.engine.faults import compute_on
+from fm2s_stack.fm2s.fit import Fitted
+from fm2s_stack.image import StackAxis
+from fm2s_stack.job.auto_sampling import looks_of, measure_background, training_runs
+from fm2s_stack.job.noise import measure_noise
+from fm2s_stack.job.sampling import Window, measure_channel
+from fm2s_stack.progress import Progress
+from fm2s_stack.settings import Auto, FitSettings
+from fm2s_stack.stack.base import Stack
+
+
+def measure_auto(
+    stack: Stack, c: int, fit: FitSettings, auto: Auto, along: StackAxis, told: Progress
+) -> NeighbourDenoiser:
+    """The denoiser of a channel with what is measured, and no network yet.
+
+    Raises
+    ------
+    NoiseUnknown
+        If the pixels do not tell their noise.
+    StackError
+        If a plane cannot be read.
+    """
+    noise = measure_noise(stack, c, progress=told)
+    reach = reach_of(auto.neighbours or 0, causal=auto.causal)
+    return NeighbourDenoiser(
+        weights=np.empty((0, parameter_count(channel_count(reach.count))), np.float32),
+        positions=np.empty(0),
+        background=measure_background(stack, c, fit, along, noise, told),
+        noise=noise,
+        reach=reach,
+        intensity=measure_channel(stack, c, fit, told),
+        preset=auto,
+        channel=stack.channel_indices[c],
+        nan=fit.nan,
+    )
+
+
+def train_auto(
+    stack: Stack,
+    c: int,
+    denoiser: NeighbourDenoiser,
+    fit: FitSettings,
+    window: Window,
+    along: StackAxis,
+    seed: int,
+    devices: DevicePool,
+    progress: Progress,
+    done: Callable[[int, int], None],
+) -> Fitted:
+    """Train the network of a channel and window.
+
+    Raises
+    ------
+    StackError
+        If a plane cannot be read.
+    """
+    runs = training_runs(stack, c, fit, window, along, denoiser.reach, progress)
+    skewness = measure_skewness(looks_of(runs, denoiser.background, denoiser.reach), denoiser.noise)
+    lesson = Lesson(
+        runs=runs,
+        background=denoiser.background,
+        noise=denoiser.noise,
+        skewness=skewness,
+        reach=denoiser.reach,
+        crop=fit.crop or min(runs[0].planes.shape[1:]),
+        steps=fit.draws,
+        seed=seed,
+    )
+    pulse, told = partial(progress.advance, 0), lambda step: done(step, fit.draws)
+    if devices.kind == "cpu":
+        return Fitted(*train(lesson, side_by_side=devices.each, progress=told, pulse=pulse))
+    return Fitted(
+        *compute_on(
+            devices, lambda device: train(lesson, device, progress=told, pulse=pulse), pulse
+        )
+    )

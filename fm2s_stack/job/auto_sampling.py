@@ -1,0 +1,207 @@
+"""Which planes of a stack ``-c auto`` is measured and trained on."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import numpy as np
+from numpy.typing import NDArray
+
+from fm2s_stack.auto.background import Background, Means, Place, flat_background
+from fm2s_stack.auto.reach import Bounds, Reach
+from fm2s_stack.auto.skewness import Look
+from fm2s_stack.auto.trainer import Run
+from fm2s_stack.engine.near import segment_at, segments_of
+from fm2s_stack.fm2s.padding import fill_invalid, valid_pixels
+from fm2s_stack.image import StackAxis
+from fm2s_stack.job.planning import BACKGROUND_PIXELS, TRAINED_PIXELS
+from fm2s_stack.job.sampling import Window
+from fm2s_stack.noise_model import NoiseModel
+from fm2s_stack.progress import Progress
+from fm2s_stack.settings import FitSettings
+from fm2s_stack.stack.bad_frames import read_box
+from fm2s_stack.stack.base import Stack
+from fm2s_stack.stack.finite import require_finite
+from fm2s_stack.stack.reading import Box
+
+BACKGROUND_PLANES = 512  #: that the background is the mean of, at most
+RUN_PLANES = 16  #: of one mean of the background, at least
+MOST_RUNS = 32  #: means of the background, at most
+PROBES = 24  #: planes by which the number of means is chosen
+PROBE_STEP = 4  #: pixels between those that are looked at
+BETTER = 0.99  #: part of the error that a background of more means must come down to
+LOOKS = 16  #: planes that the skewness is measured on
+RUN_LENGTH = 18  #: planes of a run that is trained on where not all are
+
+Shape3 = tuple[int, int, int]
+
+
+def read_planes(
+    stack: Stack, c: int, t: Bounds, z: Bounds, fit: FitSettings, part: tuple[Bounds, Bounds]
+) -> NDArray[np.generic]:
+    """Planes of one channel, shape (t, z, y, x); pixels that carry no light are made up.
+
+    Raises
+    ------
+    StackError
+        If a plane cannot be read.
+    NonFinitePixels
+        If there is NaN or infinity and the settings refuse them.
+    """
+    box = Box(t, c, z, *part)
+    along = stack.image.default_along()
+    planes, _ = read_box(stack, box, along, "fail" if fit.on_bad_frame == "fail" else "previous")
+    if fit.nan == "refuse":
+        require_finite(stack, planes, t[0], c, z[0])
+        return planes[:, 0]
+    flat = planes.reshape(-1, *planes.shape[3:])
+    filled = [fill_invalid(plane.astype(np.float32), valid_pixels(plane)) for plane in flat]
+    return np.stack(filled).reshape(planes[:, 0].shape)
+
+
+def measure_background(
+    stack: Stack, c: int, fit: FitSettings, along: StackAxis, noise: NoiseModel, told: Progress
+) -> Background:
+    """The slow background of a channel; flat where planes do not show one thing over time.
+
+    As many means along the recording as predict planes best that are left out of them.
+    """
+    frames, _, *rest = stack.image.shape
+    shape: Shape3 = (rest[0], rest[1], rest[2])
+    pixels = int(np.prod(shape))
+    runs = _most_runs(frames, pixels, shape[0])
+    if along == "z" or frames < RUN_PLANES or pixels > BACKGROUND_PIXELS:
+        return flat_background(noise.mean_level)
+    means, probe = Means(frames, runs, shape), Means(frames, runs, _strided(shape))
+    seen = []
+    for t in _spread(frames, BACKGROUND_PLANES // shape[0]):
+        told.advance(0)
+        planes = read_planes(
+            stack, c, (t, t + 1), (0, shape[0]), fit, ((0, shape[1]), (0, shape[2]))
+        )[0]
+        means.add(t, planes)
+        probe.add(t, planes[:, ::PROBE_STEP, ::PROBE_STEP])
+        seen.append((t, planes[:, ::PROBE_STEP, ::PROBE_STEP].astype(np.float32)))
+    chosen = _best_runs(probe, seen, runs, noise)
+    found = means.background(chosen) if chosen else flat_background(noise.mean_level)
+    return Background(found.positions + stack.t_start, found.planes)
+
+
+def _most_runs(frames: int, pixels: int, slices: int) -> int:
+    """The most means of a background that are tried: a power of two."""
+    looked_at = min(frames, max(BACKGROUND_PLANES // slices, RUN_PLANES))
+    most = min(MOST_RUNS, looked_at // RUN_PLANES, BACKGROUND_PIXELS // pixels)
+    return 1 << max(most.bit_length() - 1, 0)
+
+
+def _best_runs(
+    means: Means,
+    seen: list[tuple[int, NDArray[np.float32]]],
+    most: int,
+    noise: NoiseModel,
+) -> int:
+    """How many means predict planes best that were left out; 0: one level does as well."""
+    probes = [seen[i] for i in _spread(len(seen), PROBES)]
+    flat = flat_background(noise.mean_level)
+    best, least = 0, np.mean([_error(planes, flat, t, noise) for t, planes in probes])
+    runs = 1
+    while runs <= most:
+        error = np.mean(
+            [_error(planes, means.without(runs, t, planes), t, noise) for t, planes in probes]
+        )
+        if error < BETTER * least:
+            best, least = runs, error
+        runs *= 2
+    return best
+
+
+def _error(
+    planes: NDArray[np.float32], background: Background, t: int, noise: NoiseModel
+) -> np.floating:
+    """Mean square of planes (others, y, x) around a background, in units of the noise."""
+    whole = slice(0, planes.shape[1]), slice(0, planes.shape[2])
+    there = np.stack([background.at(Place(t, other), *whole) for other in range(len(planes))])
+    return np.mean((planes - there) ** 2 / noise.variance(there))
+
+
+def _strided(shape: Shape3) -> Shape3:
+    return (shape[0], -(-shape[1] // PROBE_STEP), -(-shape[2] // PROBE_STEP))
+
+
+def _spread(length: int, count: int) -> list[int]:
+    """At most `count` numbers below `length`, evenly spread."""
+    count = max(1, min(length, count))
+    return [(2 * i + 1) * length // (2 * count) for i in range(count)]
+
+
+def training_runs(
+    stack: Stack,
+    c: int,
+    fit: FitSettings,
+    window: Window,
+    along: StackAxis,
+    reach: Reach,
+    told: Progress,
+) -> tuple[Run, ...]:
+    """Consecutive planes of a window that a network is trained on, all of them or spread runs."""
+    runs = []
+    for first, stop, other, part in _run_places(stack, window, along, reach):
+        told.advance(0)
+        here = (first, stop), (other, other + 1)
+        t, z = here if along == "t" else here[::-1]
+        planes = read_planes(stack, c, t, z, fit, part)
+        start = first + (stack.t_start if along == "t" else stack.z_start)
+        place = Place(start, other, (part[0][0], part[1][0]))
+        runs.append(Run(place, planes.reshape(-1, *planes.shape[2:])))
+    return tuple(runs)
+
+
+def _run_places(
+    stack: Stack, window: Window, along: StackAxis, reach: Reach
+) -> Iterator[tuple[int, int, int, tuple[Bounds, Bounds]]]:
+    """First plane, one past the last, place on the other axis, and part, of each run."""
+    frames, _, slices, rows, columns = stack.image.shape
+    others = slices if along == "t" else frames
+    length = max(RUN_LENGTH, 2 * reach.count)
+    segments = [(max(a, window.start), min(b, window.stop)) for a, b in segments_of(stack, along)]
+    segments = [(a, b) for a, b in segments if a < b]
+    if (window.stop - window.start) * others * rows * columns <= TRAINED_PIXELS:
+        whole = ((0, rows), (0, columns))
+        yield from ((a, b, other, whole) for a, b in segments for other in range(others))
+        return
+    side = int((TRAINED_PIXELS / (4 * length)) ** 0.5) // 2 * 2
+    high, wide = min(rows, side), min(columns, side)
+    count = max(4, TRAINED_PIXELS // (length * high * wide))
+    golden = (5**0.5 - 1) / 2
+    for i in range(count):
+        middle = window.start + (2 * i + 1) * (window.stop - window.start) // (2 * count)
+        a, b = segment_at(segments, middle)
+        first = max(a, min(middle - length // 2, b - length))
+        y = int((i + 0.5) * golden % 1 * (rows - high)) // 2 * 2
+        x = int((i + 0.5) * golden**2 % 1 * (columns - wide)) // 2 * 2
+        other = int((i + 0.5) * golden**3 % 1 * others)
+        yield first, min(first + length, b), other, ((y, y + high), (x, x + wide))
+
+
+def looks_of(runs: tuple[Run, ...], background: Background, reach: Reach) -> Iterator[Look]:
+    """Planes that the skewness of the noise is measured on."""
+    places = [(run, at) for run in runs for at in range(len(run.planes))]
+    for i in _spread(len(places), LOOKS):
+        run, at = places[i]
+        numbers = reach.window(at, (0, len(run.planes))).planes
+        others = [n for n in dict.fromkeys(numbers[1:]) if n != at]
+        if not others:
+            continue
+        plane = run.planes[at].astype(np.float32)
+        near = run.planes[others].mean(axis=0, dtype=np.float32)
+        yield Look(plane, near, len(others), _expected(run, at, near, background))
+
+
+def _expected(
+    run: Run, at: int, near: NDArray[np.float32], background: Background
+) -> NDArray[np.float32]:
+    from scipy.ndimage import uniform_filter
+
+    y, x = near.shape
+    level = background.at(run.place_of(at), slice(0, y), slice(0, x))
+    return level if level.shape == near.shape else np.asarray(uniform_filter(near, 5))
