@@ -61,6 +61,7 @@ def main(words: list[str] | None = None) -> int:
     parser = _parser()
     given = parser.parse_args(words)
     try:
+        _require_folders(given)
         known = _methods(given)
         with tempfile.TemporaryDirectory(prefix="fm2s_quality_") as folder:
             kept = Kept(_cache(given.cache, Path(folder)), given.fresh)
@@ -115,7 +116,7 @@ def _tried(recording: Recording, method: Method, kept: Kept) -> Figures:
         say(f"{recording.name}: {error}")
         return Figures(missing=f"{FAILED}{error}")
     is_timed = was_kept and found.fit_seconds is not None
-    return replace(found, note=f"{found.note} (kept)".strip()) if is_timed else found
+    return replace(found, note="kept") if is_timed else found
 
 
 def _told(
@@ -139,6 +140,14 @@ def _methods(given: argparse.Namespace) -> dict[str, Method]:
     if unknown:
         raise UsageError(f"--methods: no method {unknown[0]!r}; there are {', '.join(known)}")
     return {key: known[key] for key in known if not given.methods or key in given.methods}
+
+
+def _require_folders(given: argparse.Namespace) -> None:
+    """What cannot be written is an error now, not in an hour."""
+    for option in ("json", "markdown"):
+        path = getattr(given, option)
+        if path is not None and not path.resolve().parent.is_dir():
+            raise UsageError(f"--{option} {path}: there is no such folder to put it in")
 
 
 def _recordings(given: argparse.Namespace, cache: Path) -> list[Recording]:

@@ -19,12 +19,12 @@ Float = NDArray[np.float64]
 # fmt: off
 TIMES = (
     *(0, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9, 1, 1.2, 1.4, 1.7),
-    *(2, 2.5, 3, 3.5, 4, 5, 6, 8, 10, 13, 16),
+    *(2, 2.5, 3, 3.5, 4, 5, 6, 8, 10, 13, 16, 20, 25, 32, 48),
 )
 SPACES = (0, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9, 1, 1.1, 1.2, 1.4, 1.6, 1.8, 2, 2.5, 3, 4, 5)
 # fmt: on
 #: the fewer that are tried where every filter has to be applied
-TRACE_TIMES, TRACE_SPACES = (0, 0.5, 0.8, 1.2, 1.7, 2.5), (0.5, 0.8, 1.2, 1.7, 2.5)
+TRACE_TIMES, TRACE_SPACES = (0, 0.5, 0.8, 1.2, 1.7, 2.5, 4), (0.5, 0.8, 1.2, 1.7, 2.5, 3.5)
 TRUNCATE = 4.0  #: standard deviations at which scipy ends the filter
 
 

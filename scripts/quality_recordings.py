@@ -13,8 +13,8 @@ from typing import Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from fm2s_stack import open_stack
-from fm2s_stack.errors import StackUnreadable, UsageError
+from fm2s_stack import Stack, open_stack
+from fm2s_stack.errors import UsageError
 from fm2s_stack.metrics import Event
 from fm2s_stack.report.evaluation.beside import events_of, regions_of, simulated_detector
 from fm2s_stack.simulate import Simulation, write_simulation
@@ -115,7 +115,9 @@ def in_folder(folder: Path) -> list[Recording]:
     Raises
     ------
     UsageError
-        If there are none, or one has no truth.
+        If there are none, or one has no truth or one that does not fit.
+    StackError
+        If a file cannot be read.
     """
     if not folder.is_dir():
         raise UsageError(f"--folder {folder}: there is no such folder")
@@ -123,7 +125,10 @@ def in_folder(folder: Path) -> list[Recording]:
     movies = [path for path in sorted(folder.glob("*.tif")) if not path.name.endswith(aside)]
     if not movies:
         raise UsageError(f"--folder {folder}: no movies there, expected NAME.tif, NAME_truth.tif")
-    return [_beside(folder, path) for path in movies]
+    found = [_beside(folder, path) for path in movies]
+    for recording in found:  # what does not fit is an error now, not after all others
+        opened(recording)
+    return found
 
 
 def _beside(folder: Path, noisy: Path) -> Recording:
@@ -150,27 +155,9 @@ def pairs(data: Path) -> list[Recording]:
 
 
 def load(recording: Recording) -> Frames:
-    """A recording's pixels, the regions and events of a movie's cells.
-
-    Raises
-    ------
-    UsageError
-        If there are several channels or both frames and slices, or the truth does not fit.
-    StackError
-        If a file cannot be read.
-    """
-    noisy, truth = open_stack(recording.noisy), open_stack(recording.truth)
-    t, c, z, rows, columns = noisy.array.shape
-    if c > 1 or (t > 1 and z > 1):
-        raise UsageError(
-            f"{recording.noisy}: {t} frames of {c} channels of {z} slices, expected one channel, "
-            "and frames or slices"
-        )
-    if truth.array.shape != noisy.array.shape:
-        raise UsageError(
-            f"{recording.truth}: shape {_by(truth.array.shape)} (t, c, z, y, x), expected that of "
-            f"{recording.noisy.name}, {_by(noisy.array.shape)}"
-        )
+    """A recording's pixels, the regions and events of a movie's cells."""
+    noisy, truth = opened(recording)
+    t, _, z, rows, columns = noisy.array.shape
     shape = (t * z, rows, columns)
     kind: Kind = "movie" if t > 1 else "stack" if z > 1 else "image"
     frames = Frames(
@@ -182,14 +169,36 @@ def load(recording: Recording) -> Frames:
     return with_cells(recording, frames) if kind == "movie" else frames
 
 
+def opened(recording: Recording) -> tuple[Stack, Stack]:
+    """The noisy recording and its truth; no pixels are read.
+
+    Raises
+    ------
+    UsageError
+        If there are several channels or both frames and slices, or the truth does not fit.
+    StackError
+        If a file cannot be read.
+    """
+    noisy, truth = open_stack(recording.noisy), open_stack(recording.truth)
+    t, c, z = noisy.array.shape[:3]
+    if c > 1 or (t > 1 and z > 1):
+        raise UsageError(
+            f"{recording.noisy}: {t} frames of {c} channels of {z} slices, expected one channel, "
+            "and frames or slices"
+        )
+    if truth.array.shape != noisy.array.shape:
+        raise UsageError(
+            f"{recording.truth}: shape {_by(truth.array.shape)} (t, c, z, y, x), expected that of "
+            f"{recording.noisy.name}, {_by(noisy.array.shape)}"
+        )
+    return noisy, truth
+
+
 def with_cells(recording: Recording, frames: Frames) -> Frames:
     """With regions and events: given beside the truth, or else found in it."""
     variance = frames.truth.var(axis=0, dtype=np.float64)
     shape = (frames.truth.shape[1], frames.truth.shape[2])
-    try:
-        found = regions_of(None, recording.truth, shape, variance)
-    except StackUnreadable as error:
-        raise UsageError(str(error)) from error
+    found = regions_of(None, recording.truth, shape, variance)
     if found is None:
         return frames
     events, _ = events_of(None, recording.truth, len(frames.truth), found.labels)
