@@ -14,8 +14,8 @@ not know is ``n/a``.
 ``--only sim/`` takes recordings by a part of their name, ``--methods raw,gauss3d,auto`` methods by
 key. ``--program 'mine=-c my.toml'`` adds a method, or takes the place of one: what must be reached
 by neighbours is asked of ``'neighbours=-c my.toml'``. ``--cache DIR`` keeps movies, and figures of
-filters and presets, from run to run, the presets' with their times. ``--fresh`` makes them anew.
-``--quick`` tries it on three tiny recordings.
+filters and presets, from run to run, the presets' with their times: give ``--fresh``, which makes
+them anew, where the cost counts. ``--quick`` tries it on three tiny recordings.
 
 Exit codes: 0 measured, whatever was reached; 1 something could not be measured; 2 an option or a
 file that cannot be meant.
@@ -153,7 +153,10 @@ def _require_folders(given: argparse.Namespace) -> None:
 def _recordings(given: argparse.Namespace, cache: Path) -> list[Recording]:
     every = [*simulated(cache, quick=given.quick)]
     every += in_folder(given.folder) if given.folder else []
-    every += [] if given.quick else pairs(given.data)
+    found = [] if given.quick else pairs(given.data)
+    if not found and not given.quick:
+        say(f"--data {given.data}: no pairs there, expected fmd/ and srdtrans/; they are left out")
+    every += found
     chosen = [one for one in every if not given.only or any(p in one.name for p in given.only)]
     if not chosen:
         names = ", ".join(one.name for one in every)

@@ -60,8 +60,8 @@ def figures(recording: Recording, output: Output) -> Figures:
         si_psnr=found.si_psnr,
         planes=found.frames_si_psnr,
         pixels=found.pixel_correlation,
-        bias=_bias(found, frames.dark),
-        range_bias=_range_bias(found, frames.dark),
+        bias=_bias(found, frames),
+        range_bias=_range_bias(found, frames),
         flicker=found.flicker,
         first=None if found.ends is None else found.ends.first,
         last=None if found.ends is None else found.ends.last,
@@ -102,12 +102,17 @@ def _with_cells(measured: Figures, cells: CellMeasures | None) -> Figures:
     )
 
 
-def _bias(found: AgainstTruth, dark: float | None) -> float | None:
-    return None if found.bias is None else found.bias.overall(dark or 0)
+def _bias(found: AgainstTruth, frames: Frames) -> float | None:
+    # The truth of an image pair is another capture, stretched to 8 bits by itself.
+    if found.bias is None or frames.kind == "image":
+        return None
+    return found.bias.overall(frames.dark or 0)
 
 
-def _range_bias(found: AgainstTruth, dark: float | None) -> float | None:
-    each = np.array([]) if found.bias is None else found.bias.relative(dark or 0)
+def _range_bias(found: AgainstTruth, frames: Frames) -> float | None:
+    if found.bias is None or frames.kind == "image":
+        return None
+    each = found.bias.relative(frames.dark or 0)
     known = each[np.isfinite(each)]
     return float(known[np.abs(known).argmax()]) if known.size else None
 

@@ -31,7 +31,7 @@ LEGEND = (
     "of the true; leak: before onsets, of the peak; change, size: of the correlation of pairs of "
     "regions, mean and mean size; bias, range: of the light, in all and the largest in a range of "
     "intensity; flicker: of the raw movie's; ends: first and last frame over the others, dB; "
-    "fit, all: seconds of our program"
+    "fit, all: seconds of our program; the fit of a single image is in all only"
 )
 
 
