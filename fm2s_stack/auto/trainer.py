@@ -25,8 +25,8 @@ from fm2s_stack.noise_model import NoiseModel
 from fm2s_stack.progress import Pulse, unheard
 
 SHARES = 4  #: parts of a step whose gradients are computed side by side and added in order
-CROPS = 4  #: of each part
-LEARNING_RATE = 2e-3  #: at its highest
+CROPS = 3  #: of each part
+LEARNING_RATE = 4e-3  #: at its highest
 DECAYS = (0.9, 0.98)  #: of Adam's means
 WARM_UP = 50  #: steps in which the learning rate rises
 LAST_RATE = 0.01  #: part of the learning rate at the end
