@@ -260,7 +260,7 @@ def test_the_fits_of_a_stack_go_on_and_count_every_draw_once(tmp_path, monkeypat
     checkpoints = FitCheckpoints(tmp_path / "fits", "job")
 
     def train(told: Counted, kept: FitCheckpoints | None) -> np.ndarray:
-        channels = measure_channels(stack, fit)
+        channels = measure_channels(stack, fit, "t")
         place = Here(DevicePool("cpu"))
         (made,) = train_channels(stack, channels, fit, "t", place, told, checkpoints=kept)
         return made.weights

@@ -23,10 +23,11 @@ TYPED = {
     "steps": "3", "seed": "-5", "nan": "keep", "on_bad_frame": "previous", "axes": "TYX",
     "series": "0", "channels": "0", "frames": "-10:", "slices": ":1", "dtype": "float32",
     "pyramid": "none", "ome_zarr": "0.4", "chunks": "4,16,16", "along": "t", "device": "cpu",
-    "threads": "3", "precision": "bf16",
+    "threads": "3", "precision": "bf16", "neighbours": "2",
 }  # fmt: skip
 #: options that the scripts decide, or that exclude what is above
 ELSEWHERE = {"fit_from", "memory", "cache_dir"}
+FLAGS = {"causal"}
 
 
 @pytest.fixture
@@ -59,7 +60,7 @@ def typed(option):
 
 def test_every_option_of_denoise_is_tried_here():
     names = {option.name for option in denoise.params if isinstance(option, click.Option)}
-    assert names - NOT_FOR_JOBS - ELSEWHERE <= TYPED.keys()
+    assert names - NOT_FOR_JOBS - ELSEWHERE <= TYPED.keys() | FLAGS
 
 
 @pytest.mark.parametrize(
@@ -69,7 +70,8 @@ def test_every_option_of_denoise_is_tried_here():
 )
 def test_an_option_of_denoise_means_the_same_in_the_array(scripts, tmp_path, movie, option):
     words = typed(option)
-    preset = [] if option.name == "preset" else ["-c", "srdtrans"]
+    measured = option.name in ("neighbours", "causal")
+    preset = [] if option.name == "preset" else ["-c", "auto" if measured else "srdtrans"]
     output = tmp_path / "out.zarr"
     relayed = scripts("array", movie, output, *preset, *words, *ASKED)
     assert relayed[0] == "denoise"
