@@ -140,9 +140,9 @@ def test_no_neighbour_is_taken_across_a_break(tmp_path):
         run = Unit(0, t, 0, (0, 1), (0, 48), (0, 48))
         return with_neighbours(job_of(stack, denoiser), denoiser, run).t
 
-    assert read((10, 20)) == (6, 20)
-    assert read((20, 21)) == (20, 29)
-    assert read((19, 20)) == (11, 20)
+    assert read((10, 20)) == (8, 20)
+    assert read((20, 21)) == (20, 25)
+    assert read((19, 20)) == (15, 20)
 
 
 def test_a_causal_run_does_not_see_what_comes(tmp_path):
@@ -176,7 +176,7 @@ def test_the_provenance_tells_what_was_measured(plain):
     (noise,) = told["noise"]
     assert noise.pop("channel") == 0
     assert NoiseModel.from_json(noise).gain == pytest.approx(40, rel=0.1)
-    assert told["preset"] == {"name": "auto", "neighbours": 4, "causal": False}
+    assert told["preset"] == {"name": "auto", "neighbours": 2, "causal": False}
     assert isinstance(load_denoisers(plain[1])[0], NeighbourDenoiser)
 
 

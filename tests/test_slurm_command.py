@@ -23,7 +23,7 @@ TYPED = {
     "steps": "3", "seed": "-5", "nan": "keep", "on_bad_frame": "previous", "axes": "TYX",
     "series": "0", "channels": "0", "frames": "-10:", "slices": ":1", "dtype": "float32",
     "pyramid": "none", "ome_zarr": "0.4", "chunks": "4,16,16", "along": "t", "device": "cpu",
-    "threads": "3", "precision": "bf16", "neighbours": "2",
+    "threads": "3", "precision": "bf16", "neighbours": "3",
 }  # fmt: skip
 #: options that the scripts decide, or that exclude what is above
 ELSEWHERE = {"fit_from", "memory", "cache_dir"}

@@ -33,6 +33,7 @@ class Seen:
     planes: Planes  #: grey levels in the order of `Reach.window`, shape (planes, y, x)
     light: tuple[NDArray[np.bool_] | None, ...]  #: which pixels of each carry light; None: all
     missing: float = 0.0  #: as `Window.missing`
+    absent: tuple[int, ...] = ()  #: as `Window.absent`
 
 
 @dataclass(frozen=True, eq=False)
@@ -95,7 +96,9 @@ class NeighbourDenoiser:
         for i, at in enumerate(where.tolist()):
             window = self.reach.window(i, (0, len(array)))
             numbers = list(window.planes)
-            seen = Seen(array[numbers], tuple(light[n] for n in numbers), window.missing)
+            seen = Seen(
+                array[numbers], tuple(light[n] for n in numbers), window.missing, window.absent
+            )
             self.fill(seen, Place(at), core, result[i], device)
         return result
 
@@ -194,6 +197,7 @@ class NeighbourDenoiser:
         for deviation, valid in zip(deviations, window.light, strict=True):
             if valid is not None:
                 deviation[~valid[y.read, x.read]] = 0
+        deviations[list(window.absent)] = 0
         shown = channels_of(deviations, scale, window.missing)[:, y.order[:, None], x.order]
         made = sum(share * self._run(layers, shown) for share, layers in kernels)
         rows, columns = (b - a for a, b in (tile.rows, tile.columns))

@@ -12,7 +12,9 @@ class Window:
     """The planes that one plane is denoised from."""
 
     planes: tuple[int, ...]  #: along the stack axis, the plane itself first, then by distance
-    missing: float  #: part of the neighbours that others stand in for, 0 to 1
+    missing: float = 0.0  #: part of the neighbours that others stand in for, or none, 0 to 1
+    absent: tuple[int, ...] = ()  #: numbers in `planes` of those that none stands in for; the
+    #: plane itself is named there, and must not be seen twice
 
 
 @dataclass(frozen=True)
@@ -37,8 +39,8 @@ class Reach:
         """The window of a plane within a run of planes that belong together.
 
         Where planes lack on one side, the next nearest of the other side stand in for them, so
-        that first and last planes are denoised from as many as the others. A denoiser that looks
-        back only takes what there is several times.
+        that first and last planes are denoised from as many as the others. Where there are too
+        few, or a denoiser looks back only, some are absent.
 
         Parameters
         ----------
@@ -50,22 +52,26 @@ class Reach:
         wanted = [position + step for step in self.steps]
         lacking = [plane for plane in wanted if not segment[0] <= plane < segment[1]]
         if not lacking:
-            return Window(tuple(wanted), 0.0)
+            return Window(tuple(wanted))
         spare = self._spare(position, segment, len(lacking))
-        chosen = [plane if segment[0] <= plane < segment[1] else spare.pop(0) for plane in wanted]
-        return Window(tuple(chosen), len(lacking) / (self.count - 1))
+        chosen, absent = [], []
+        for number, plane in enumerate(wanted):
+            if segment[0] <= plane < segment[1]:
+                chosen.append(plane)
+            elif spare:
+                chosen.append(spare.pop(0))
+            else:
+                chosen.append(position)
+                absent.append(number)
+        return Window(tuple(chosen), len(lacking) / (self.count - 1), tuple(absent))
 
     def _spare(self, position: int, segment: Bounds, count: int) -> list[int]:
-        """Planes that stand in for those that lack, the nearest first."""
-        last = segment[1] if self.after else position + 1
-        ahead, behind = (
-            range(position + self.after + 1, last),
-            range(position - self.before - 1, segment[0] - 1, -1),
-        )
-        beyond = sorted([*ahead, *behind], key=lambda plane: (abs(plane - position), plane))
-        own = range(max(segment[0], position - self.before), min(last, position + self.after + 1))
-        again = sorted(own, key=lambda plane: (plane == position, abs(plane - position), plane))
-        return (beyond + again * count)[:count]
+        """Planes that stand in for those that lack, the nearest first; there may be too few."""
+        if not self.after:
+            return []  # further back lies nothing, if planes lack
+        ahead = range(position + self.after + 1, segment[1])
+        behind = range(segment[0], position - self.before)
+        return sorted([*ahead, *behind], key=lambda plane: (abs(plane - position), plane))[:count]
 
     def needed(self, positions: Bounds, segment: Bounds) -> Bounds:
         """The planes that the windows of a run of positions are made of, from first to last."""

@@ -29,7 +29,7 @@ FIT_OPTIONS = (
                  help="auto: measure the noise; or a noise preset, or a .toml file."),
     click.option("--neighbours", type=click.IntRange(0, MOST_NEIGHBOURS), metavar="N",
                  help="With -c auto: planes to each side that a plane is made of, 0 to 4  "
-                 "[default: 4 of a movie, 2 of slices]"),
+                 "[default: 2]"),
     click.option("--causal", is_flag=True,
                  help="With -c auto: make frames of earlier ones only, twice as many."),
     click.option("--k-g", type=float, help="Replace the preset's Gaussian noise."),

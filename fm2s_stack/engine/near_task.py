@@ -83,7 +83,7 @@ class NearTask:
         window = self.denoiser.reach.window(at, segment)
         numbers = list(window.planes)
         where = (numbers, z) if is_movie else (t, numbers)
-        seen = Seen(self.planes[where], tuple(light[where]), window.missing)
+        seen = Seen(self.planes[where], tuple(light[where]), window.missing, window.absent)
         other = z + self.read.z[0] if is_movie else t + self.read.t[0]
         origin = (self.read.y[0], self.read.x[0])
         return seen, Place(self._position(t, z), other, origin)

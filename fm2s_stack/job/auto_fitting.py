@@ -9,10 +9,11 @@ import numpy as np
 
 from fm2s_stack.auto.channels import channel_count
 from fm2s_stack.auto.denoiser import NeighbourDenoiser
+from fm2s_stack.auto.lesson import Lesson
 from fm2s_stack.auto.network import parameter_count
 from fm2s_stack.auto.reach import reach_of
 from fm2s_stack.auto.skewness import measure_skewness
-from fm2s_stack.auto.trainer import Lesson, train
+from fm2s_stack.auto.trainer import train
 from fm2s_stack.engine.device_pool import DevicePool
 from fm2s_stack.engine.faults import compute_on
 from fm2s_stack.fm2s.fit import Fitted

@@ -8,9 +8,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from fm2s_stack.auto.background import Background, Means, Place, flat_background
+from fm2s_stack.auto.lesson import Run
 from fm2s_stack.auto.reach import Bounds, Reach
 from fm2s_stack.auto.skewness import Look
-from fm2s_stack.auto.trainer import Run
 from fm2s_stack.engine.near import segment_at, segments_of
 from fm2s_stack.fm2s.padding import fill_invalid, valid_pixels
 from fm2s_stack.image import StackAxis

@@ -23,7 +23,8 @@ FIT_BYTES_PER_PIXEL = 24  #: raw, target, level, and what is read, while trainin
 WHOLE_BYTES_PER_PIXEL = 1500  #: hidden channels and their gradients, training whole planes
 TRAINED_PIXELS = 3 * 2**24  #: that -c auto is trained on at most, with all neighbours
 BACKGROUND_PIXELS = 2**24  #: of all means of a background together, at most
-SLICE_NEIGHBOURS = 2  #: of a slice to each side, where they are not told
+NEIGHBOURS = 2  #: of a plane to each side where they are not told: more of them gain half a
+#: decibel, and let twice as much of an event be seen before it begins
 FRAME_FIT_PLANES = 16  #: planes of a unit at most where each is fitted: minutes, not hours
 
 
@@ -136,9 +137,7 @@ def _decide_auto(stack: Stack, fit: FitSettings, auto: Auto) -> FitSettings:
         raise UsageError("--fit-crop full: -c auto trains on crops; expected a number of pixels")
     if auto.neighbours is not None and not 0 <= auto.neighbours <= MOST_NEIGHBOURS:
         raise UsageError(f"--neighbours {auto.neighbours}: expected 0 to {MOST_NEIGHBOURS}")
-    # Slices differ more than frames do: few of them tell of each other.
-    most = MOST_NEIGHBOURS if frames > 1 else SLICE_NEIGHBOURS
-    chosen = min(most, (length - 1) // 2) if auto.neighbours is None else auto.neighbours
+    chosen = min(NEIGHBOURS, (length - 1) // 2) if auto.neighbours is None else auto.neighbours
     return replace(fit, mode=fit.mode or "stack", preset=replace(auto, neighbours=chosen))
 
 

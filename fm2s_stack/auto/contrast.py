@@ -1,0 +1,100 @@
+"""How much of a recording's changes a network keeps, measured on the recording.
+
+A network that makes the least square error makes changes smaller where noise hides them. With two
+versions of a plane whose errors are independent (`fm2s_stack.auto.recorrupt`), what it keeps is
+the covariance of its result on the one with the other, over that of the two.
+"""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch.nn import functional
+
+from fm2s_stack.auto import network
+from fm2s_stack.auto.channels import channel_count
+from fm2s_stack.auto.lesson import Crop, Lesson, Stream, draw_crop
+from fm2s_stack.auto.recorrupt import Recorruption
+from fm2s_stack.auto.sharing import SideBySide, in_turn
+from fm2s_stack.progress import Pulse, unheard
+
+CROPS = 192  #: that it is measured on
+STRENGTH = 0.5  #: of the added noise: the network sees little more than it will have to do with
+SIDE = 8  #: of the squares whose means are compared, pixels: about a cell
+PARTS = (
+    16  #: groups of crops that are computed side by side, and by whose scatter the error is known
+)
+FIRST_STREAM = 100  #: of the random streams: far from those of the training
+LEAST = 0.5  #: part that is kept; a network that kept less could not be made up for
+SURE = 0.04  #: error of the part, beyond which it is not corrected
+
+
+def contrast_kept(
+    lesson: Lesson,
+    weights: NDArray[np.float32],
+    side_by_side: SideBySide = in_turn,
+    pulse: Pulse = unheard,
+) -> float:
+    """The part of changes around the background that a network keeps, `LEAST` to 1.
+
+    Parameters
+    ----------
+    lesson
+        What the network was trained with.
+    weights
+        Its parameters.
+    side_by_side
+        How groups of crops are computed.
+    pulse
+        Called before each; what it raises ends the measurement.
+
+    Returns
+    -------
+    float
+        1 where it cannot be known well enough, as in a recording in which nothing changes.
+    """
+    recorruption = Recorruption(lesson.noise, lesson.skewness)
+    kernels = network.layers(torch.from_numpy(weights), channel_count(lesson.reach.count))
+
+    def products(part: int) -> torch.Tensor:
+        pulse()
+        stream = Stream(lesson.seed, FIRST_STREAM + part)
+        crops = [draw_crop(lesson, recorruption, stream, STRENGTH) for _ in range(CROPS // PARTS)]
+        return torch.tensor(_products(kernels, crops), dtype=torch.float64)
+
+    sums = torch.stack(side_by_side(products, PARTS)).numpy()
+    made, there = sums.T
+    if there.sum() <= 0:
+        return 1.0
+    kept = float(made.sum() / there.sum())
+    # Of a ratio of sums, from how the parts depart from it.
+    error = float(np.sqrt(((made - kept * there) ** 2).sum()) / there.sum())
+    return float(np.clip(kept, LEAST, 1.0)) if error < SURE else 1.0
+
+
+def _products(
+    kernels: list[tuple[torch.Tensor, torch.Tensor]], crops: list[Crop]
+) -> tuple[float, float]:
+    """Products of results, and of their inputs, with the other versions of crops."""
+    inputs = torch.stack([crop.inputs for crop in crops])
+    with torch.no_grad():
+        made = network.run(kernels, inputs)
+    inner = slice(network.HALO, -network.HALO)
+    other = _means(torch.stack([crop.target for crop in crops]))
+    result, own = _means(made), _means(inputs[:, 0, inner, inner])
+    return float(np.vdot(result, other)), float(np.vdot(own, other))
+
+
+def _means(planes: torch.Tensor) -> NDArray[np.float64]:
+    return np.asarray(functional.avg_pool2d(planes[:, None], SIDE).numpy(), dtype=np.float64)
+
+
+def with_contrast(weights: NDArray[np.float32], channels: int, kept: float) -> NDArray[np.float32]:
+    """Parameters of a network that makes up for what another one does not keep."""
+    scaled = weights.copy()
+    shape = network.layer_shapes(channels)[-1]
+    scaled[-(math.prod(shape) + shape[0]) :] /= np.float32(kept)
+    return scaled

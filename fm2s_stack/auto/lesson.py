@@ -1,0 +1,130 @@
+"""What a network is trained with: a recording's planes, and crops with noise added to them."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from scipy.ndimage import uniform_filter
+from torch import Tensor
+
+from fm2s_stack.auto import network
+from fm2s_stack.auto.background import Background, Place
+from fm2s_stack.auto.channels import Scale, channels_of
+from fm2s_stack.auto.cut import cut
+from fm2s_stack.auto.reach import Bounds, Reach
+from fm2s_stack.auto.recorrupt import Recorruption
+from fm2s_stack.auto.skewness import Skewness
+from fm2s_stack.noise_model import NoiseModel
+
+TURNED = 0.25  #: part of the crops whose windows are cut short, as those of first and last planes
+FLIPS = ((), (-1,), (-2,), (-1, -2))
+
+
+@dataclass(frozen=True, eq=False)
+class Run:
+    """Consecutive planes of a recording that a network is trained on."""
+
+    place: Place  #: of the first one
+    planes: NDArray[np.generic]  #: grey levels, shape (n, y, x)
+
+    def place_of(self, number: int) -> Place:
+        """Where one of them is."""
+        return replace(self.place, position=self.place.position + number)
+
+
+@dataclass(frozen=True, eq=False)
+class Lesson:
+    """All that a network is trained with."""
+
+    runs: tuple[Run, ...]  #: planes of the recording
+    background: Background  #: of it
+    noise: NoiseModel  #: of it
+    skewness: Skewness  #: of its noise
+    reach: Reach  #: planes of a window
+    crop: int  #: side of the training crops, pixels, even
+    steps: int  #: of Adam
+    seed: int  #: of every random stream
+
+
+class Stream:
+    """Random numbers of one share."""
+
+    def __init__(self, seed: int, share: int) -> None:
+        self.places = np.random.default_rng((seed, share + 1))
+        self.noise = torch.Generator().manual_seed((seed + 1 + share) % 2**63)
+
+
+@dataclass(frozen=True, eq=False)
+class Crop:
+    """An input and what it shall become."""
+
+    inputs: Tensor  #: channels of the window, recorrupted, shape (channels, y, x) with the halo
+    target: Tensor  #: the plane, recorrupted the other way, shape (y, x)
+
+
+def draw_crop(
+    lesson: Lesson, recorruption: Recorruption, stream: Stream, strength: float = 1.0
+) -> Crop:
+    """A crop at a random place, recorrupted.
+
+    Parameters
+    ----------
+    lesson
+        What to take it from.
+    recorruption
+        The noise to add.
+    stream
+        Where random numbers come from.
+    strength
+        What the added noise is multiplied with in the input, and divided by in the target: their
+        errors are independent whatever it is (Pang et al. 2021, eq. 5).
+    """
+    random = stream.places
+    run = lesson.runs[random.integers(len(lesson.runs))]
+    at = int(random.integers(len(run.planes)))
+    segment = _segment(lesson.reach, len(run.planes), at, random)
+    window = lesson.reach.window(at, segment)
+    y, x = (
+        cut(_place(size, lesson.crop, random), size, network.HALO, network.SQUARE)
+        for size in run.planes.shape[1:]
+    )
+    read = run.planes[list(window.planes), y.read, x.read]
+    scale = Scale.of(lesson.background.at(run.place_of(at), y.read, x.read), lesson.noise)
+    noise = recorruption.draw(_level(read), stream.noise) / scale.deviation
+    deviations = scale.deviations(read)
+    deviations[list(window.absent)] = 0
+    target = deviations[0] - noise / np.float32(strength)
+    deviations[0] += noise * np.float32(strength)
+    mirrored = np.ix_(y.order, x.order)
+    inputs = channels_of(deviations, scale, window.missing)[:, mirrored[0], mirrored[1]]
+    flips = FLIPS[random.integers(len(FLIPS))]
+    inner = slice(network.HALO, -network.HALO)
+    wanted = torch.from_numpy(target[mirrored][inner, inner])
+    return Crop(torch.flip(inputs, flips), torch.flip(wanted, flips))
+
+
+def _level(read: NDArray[np.generic]) -> NDArray[np.float32]:
+    """What grey level the first of the planes is expected to have, shape (y, x)."""
+    # Of its neighbours where there are some: its own noise must not tell how much is added.
+    others = read[1:] if len(read) > 1 else read
+    return np.asarray(uniform_filter(others.mean(axis=0, dtype=np.float32), 3))
+
+
+def _segment(reach: Reach, planes: int, at: int, random: np.random.Generator) -> Bounds:
+    """The run as it is, or cut short beside the plane, as for first and last planes."""
+    if random.random() >= TURNED or planes <= reach.count:
+        return 0, planes
+    kept = int(random.integers(max(reach.before, reach.after, 1)))
+    if reach.after and random.random() < 0.5:
+        return 0, min(max(at + 1 + kept, reach.count), planes)
+    return max(min(at - kept, planes - reach.count), 0), planes
+
+
+def _place(length: int, crop: int, random: np.random.Generator) -> Bounds:
+    """A run of `crop` pixels, or of all, at an even place."""
+    size = min(crop, length)
+    start = int(random.integers((length - size) // network.SQUARE + 1)) * network.SQUARE
+    return start, start + size
