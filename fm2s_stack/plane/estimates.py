@@ -1,0 +1,65 @@
+"""All estimates of a window that are mixed, and what tells where which is good."""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+import torch
+from torch import Tensor
+
+from fm2s_stack.plane.blocks import Blocks
+from fm2s_stack.plane.line import VarianceLine
+from fm2s_stack.plane.scales import COARSE, FINE, double, halve, local_mean, smooth
+
+REACH = 48  #: pixels around that an estimate depends on at most
+AROUND = 5  #: side of the squares that contrast is averaged over, pixels
+COUNT = 5 + len(FINE) + len(COARSE)  #: estimates, the one that others are compared to included
+
+
+class Estimates(NamedTuple):
+    """Estimates of one window."""
+
+    centre: Tensor  #: the one that others are compared to, shape (y, x)
+    others: Tensor  #: differences of the others from it, shape (COUNT - 1, y, x)
+    contrast: Tensor  #: logarithm of the local contrast over the noise, shape (y, x)
+
+
+def estimates(window: Tensor, line: VarianceLine, fine: Blocks, coarse: Blocks) -> Estimates:
+    """Estimates of a square window.
+
+    Parameters
+    ----------
+    window
+        Noisy grey levels, float32, shape (side, side), an even side. The outer `REACH` pixels
+        come out wrong.
+    line
+        Variance of its noise by level.
+    fine, coarse
+        Blocks of the window and of the halved window.
+    """
+    half = halve(window)
+    smoothed = [smooth(window, sigma) for sigma in FINE]
+    level = smoothed[-1]
+    broad = [double(smooth(half, sigma)) for sigma in COARSE]
+    large, wiener = fine.estimates(window, level, line)
+    both = coarse.estimates(half, halve(level), line)
+    large2, wiener2 = (
+        _exchanged(one, below) for one, below in zip((large, wiener), both, strict=True)
+    )
+    others = torch.stack([window, *smoothed, *broad, large, large2, wiener2]) - wiener
+    return Estimates(wiener, others, _contrast((wiener + wiener2) / 2, level, line))
+
+
+def _exchanged(fine: Tensor, coarse: Tensor) -> Tensor:
+    """The fine estimate with its means of 2 x 2 pixels taken from the coarse one.
+
+    After Facciolo, Pierazzo, Morel, "Conservative scale recomposition", SIAM J. Imaging
+    Sciences 10, 2017.
+    """
+    return fine + double(coarse - halve(fine))
+
+
+def _contrast(estimate: Tensor, level: Tensor, line: VarianceLine) -> Tensor:
+    variance = local_mean(estimate, AROUND) * line.gain + line.intercept
+    power = local_mean((estimate - level) ** 2, AROUND)
+    return torch.log(power / variance.clamp(min=line.floor) + 1e-6)
