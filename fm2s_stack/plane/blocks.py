@@ -67,14 +67,25 @@ class Blocks:
 
     def _kept(self, window: Tensor, pilot: Tensor, keep: Keep) -> Tensor:
         """The blocks with a part of their coefficients, averaged by the precision of each."""
-        total, weight = torch.zeros_like(window), torch.zeros_like(window)
+        total, precisions = torch.zeros_like(window), []
         for rows, noisy, guide in self._strips(window, pilot):
             coefficients = noisy.reshape(-1, BLOCK**2) @ self.basis.T
             kept, precision = keep(coefficients, guide.reshape(-1, BLOCK**2) @ self.basis.T)
-            values = (coefficients * kept * precision[:, None]) @ self.basis
+            values = kept.mul_(coefficients).mul_(precision[:, None]) @ self.basis
             self._add(total[rows], values.reshape(noisy.shape))
-            self._add(weight[rows], precision.reshape(*noisy.shape[:2], 1, 1))
-        return total / weight
+            precisions.append(precision.reshape(noisy.shape[:2]))
+        return total.div_(self._spread(torch.cat(precisions)))
+
+    def _spread(self, precision: Tensor) -> Tensor:
+        """Sum of the precisions of the blocks that each pixel lies in."""
+        for _ in range(2):
+            across = precision.new_zeros(
+                precision.shape[1] + BLOCK // self.stride - 1, len(precision)
+            )
+            for step in range(BLOCK // self.stride):
+                across[step : step + precision.shape[1]] += precision.T
+            precision = across
+        return precision.repeat_interleave(self.stride, 0).repeat_interleave(self.stride, 1)
 
     def _strips(self, window: Tensor, pilot: Tensor) -> Iterator[tuple[slice, Tensor, Tensor]]:
         """Rows of the window, and the blocks of both in them, shape (down, across, y, x)."""
@@ -94,13 +105,9 @@ class Blocks:
         step = self.stride
         for row in range(0, BLOCK, step):
             for column in range(0, BLOCK, step):
-                part = blocks
-                if blocks.shape[-1] > 1:
-                    part = blocks[:, :, row : row + step, column : column + step]
+                part = blocks[:, :, row : row + step, column : column + step]
                 place = to[row : row + down * step, column : column + across * step]
-                place.unflatten(1, (across, step)).unflatten(0, (down, step)).add_(
-                    part.permute(0, 2, 1, 3)
-                )
+                place.unfold(0, step, step).unfold(1, step, step).add_(part)
 
 
 def blocks_of(lags: Lags, stride: int) -> Blocks:

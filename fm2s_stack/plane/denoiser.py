@@ -12,7 +12,7 @@ import torch
 from numpy.typing import NDArray
 
 from fm2s_stack.plane.blocks import Blocks, blocks_of
-from fm2s_stack.plane.estimates import REACH, Estimates, estimates
+from fm2s_stack.plane.estimates import MARGIN, REACH, Estimates, estimates
 from fm2s_stack.plane.line import VarianceLine, halved
 from fm2s_stack.plane.mixture import mixed
 
@@ -66,7 +66,7 @@ class PlaneDenoiser:
         """The estimates of a tile with its halo, whose noise has a multiple of the variance."""
         fine, coarse = self._blocks()
         found = estimates(torch.from_numpy(window), self.line.louder(louder), fine, coarse)
-        inner = slice(HALO, HALO + TILE)
+        inner = slice(MARGIN, MARGIN + TILE)
         return Estimates(*(field[..., inner, inner] for field in found))
 
     def _tile(self, window: Float32) -> Float32:

@@ -12,6 +12,7 @@ from fm2s_stack.plane.line import VarianceLine
 from fm2s_stack.plane.scales import COARSE, FINE, double, halve, local_mean, smooth
 
 REACH = 48  #: pixels around that an estimate depends on at most
+MARGIN = 24  #: pixels around that those of the fine scale depend on at most
 AROUND = 5  #: side of the squares that contrast is averaged over, pixels
 COUNT = 5 + len(FINE) + len(COARSE)  #: estimates, the one that others are compared to included
 
@@ -25,13 +26,13 @@ class Estimates(NamedTuple):
 
 
 def estimates(window: Tensor, line: VarianceLine, fine: Blocks, coarse: Blocks) -> Estimates:
-    """Estimates of a square window.
+    """Estimates of a square window, without its outer ``REACH - MARGIN`` pixels.
 
     Parameters
     ----------
     window
-        Noisy grey levels, float32, shape (side, side), an even side. The outer `REACH` pixels
-        come out wrong.
+        Noisy grey levels, float32, shape (side, side), an even side. The
+        outer `MARGIN` pixels of what is returned are wrong.
     line
         Variance of its noise by level.
     fine, coarse
@@ -39,14 +40,18 @@ def estimates(window: Tensor, line: VarianceLine, fine: Blocks, coarse: Blocks) 
     """
     half = halve(window)
     smoothed = [smooth(window, sigma) for sigma in FINE]
-    level = smoothed[-1]
     broad = [double(smooth(half, sigma)) for sigma in COARSE]
-    large, wiener = fine.estimates(window, level, line)
-    both = coarse.estimates(half, halve(level), line)
+    both = coarse.estimates(half, halve(smoothed[-1]), line)
+    inner = slice(REACH - MARGIN, MARGIN - REACH)
+    noisy, *smoothed = (field[inner, inner].contiguous() for field in (window, *smoothed, *broad))
+    level = smoothed[len(FINE) - 1]
+    large, wiener = fine.estimates(noisy, level, line)
+    inner = slice((REACH - MARGIN) // 2, (MARGIN - REACH) // 2)
     large2, wiener2 = (
-        _exchanged(one, below) for one, below in zip((large, wiener), both, strict=True)
+        _exchanged(one, below[inner, inner])
+        for one, below in zip((large, wiener), both, strict=True)
     )
-    others = torch.stack([window, *smoothed, *broad, large, large2, wiener2]) - wiener
+    others = torch.stack([noisy, *smoothed, large, large2, wiener2]) - wiener
     return Estimates(wiener, others, _contrast((wiener + wiener2) / 2, level, line))
 
 
