@@ -18,6 +18,7 @@ ROWS = (
     ("errors", "image", "settings", "metrics", "memory", "progress", "stopping"),
     ("plan",),
     ("stack", "fm2s", "store", "noise_model"),
+    ("plane",),
     ("engine",),
     ("job",),
     ("pipeline",),

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -11,6 +10,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
+from fm2s_stack.fm2s.fit import one_thread
 from fm2s_stack.plane.blocks import Blocks, blocks_of
 from fm2s_stack.plane.estimates import MARGIN, REACH, Estimates, estimates
 from fm2s_stack.plane.line import VarianceLine, halved
@@ -113,14 +113,3 @@ def window_at(plane: NDArray, y: int, x: int) -> Float32:
         beyond.append((low - (start - HALO), start + TILE + HALO - high))
     inside = plane[tuple(there)].astype(np.float32)
     return np.ascontiguousarray(np.pad(inside, beyond, mode="symmetric"))
-
-
-@contextmanager
-def one_thread() -> Iterator[None]:
-    """With torch computing in one thread, since sums over several differ in their last bits."""
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    try:
-        yield
-    finally:
-        torch.set_num_threads(before)

@@ -9,8 +9,9 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
+from fm2s_stack.fm2s.fit import one_thread
 from fm2s_stack.noise_model import NoiseModel
-from fm2s_stack.plane.denoiser import HALO, TILE, PlaneDenoiser, one_thread, window_at
+from fm2s_stack.plane.denoiser import HALO, TILE, PlaneDenoiser, window_at
 from fm2s_stack.plane.draws import ADDED, Drawn, drawn_like
 from fm2s_stack.plane.estimates import COUNT, Estimates
 from fm2s_stack.plane.line import lags_of, variance_line
