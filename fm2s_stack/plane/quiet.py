@@ -1,8 +1,9 @@
-"""Noise that is smooth, from the quietest blocks of a plane.
+"""Noise that is smooth, from the quieter blocks of a plane.
 
 Interpolated or filtered recordings have hardly any noise at the finest scales, where
-`measure_image` looks: it then finds a part of the variance. What varies even in the quietest
-blocks of a plane is noise of whatever smoothness.
+`measure_image` looks: it then finds a part of the variance, and a correlation that does not end
+within its reach. What varies even in the quieter blocks of a plane is mostly noise, of whatever
+smoothness. Texture everywhere looks the same in one plane, and is then taken for noise.
 """
 
 from __future__ import annotations
@@ -22,8 +23,9 @@ SIDE = 16  #: of a block, pixels
 #: of the variance; in images the structure that half of the blocks holds makes up for it.
 QUIETEST = 0.5
 FEWEST = 32  #: blocks that tell something
+MANY = 4096  #: blocks that are looked at, at most
 CLIPPED = 0.005  #: part of a block's pixels at the lowest value from which on it is left out
-SMOOTH = 0.3  #: least correlation of neighbours along both axes of noise that is called smooth
+SMOOTH = 0.1  #: least correlation along both axes, at the largest lag, of noise called smooth
 
 
 def with_smooth_noise(planes: NDArray, noise: NoiseModel) -> NoiseModel:
@@ -40,10 +42,10 @@ def with_smooth_noise(planes: NDArray, noise: NoiseModel) -> NoiseModel:
     -------
     NoiseModel
         `noise` itself where it is not smooth, was measured from differences of frames, or the
-        quietest blocks do not vary more than it says; else a constant variance with its
-        correlation.
+        quieter blocks do not vary more than it says; else its line raised to what they vary, with
+        their correlation.
     """
-    smooth = min(noise.correlation_rows[0], noise.correlation_columns[0]) > SMOOTH
+    smooth = min(noise.correlation_rows[-1], noise.correlation_columns[-1]) > SMOOTH
     if noise.method != "spatial residuals" or not smooth:
         return noise
     blocks, lowest = _blocks(planes.reshape(-1, *planes.shape[-2:])), float(np.min(planes))
@@ -53,28 +55,26 @@ def with_smooth_noise(planes: NDArray, noise: NoiseModel) -> NoiseModel:
     left = _levelled(blocks)
     quiet = np.argsort((left**2).sum((1, 2)), kind="stable")[: int(QUIETEST * len(blocks))]
     covariance = _covariance(left[quiet])
-    variance = float(covariance[0, REACH])
-    if variance <= noise.variance(blocks[quiet].mean()):
-        return noise
-    return _constant(noise, variance, covariance / variance)
+    excess = float(covariance[0, REACH] / noise.variance(blocks[quiet]).mean())
+    return noise if excess <= 1 else _louder(noise, excess, covariance / covariance[0, REACH])
 
 
-def _constant(noise: NoiseModel, variance: float, correlation: Float) -> NoiseModel:
-    kernel = tuple(tuple(map(float, row)) for row in correlation)
+def _louder(noise: NoiseModel, excess: float, correlation: Float) -> NoiseModel:
     return replace(
         noise,
-        gain=0.0,
-        intercept=variance,
-        floor=variance,
-        autocorrelation=kernel,
-        notes=(*noise.notes, "the noise is smooth: measured in the quietest blocks"),
+        gain=excess * noise.gain,
+        intercept=excess * noise.intercept,
+        floor=excess * noise.floor,
+        autocorrelation=tuple(tuple(map(float, row)) for row in correlation),
+        notes=(*noise.notes, "the noise is smooth: measured in the quieter blocks"),
     )
 
 
 def _blocks(planes: NDArray) -> Float:
     down, across = (side // SIDE for side in planes.shape[1:])
-    whole = planes[:, : down * SIDE, : across * SIDE].astype(float)
-    return whole.reshape(-1, down, SIDE, across, SIDE).swapaxes(2, 3).reshape(-1, SIDE, SIDE)
+    whole = planes[:, : down * SIDE, : across * SIDE]
+    blocks = whole.reshape(-1, down, SIDE, across, SIDE).swapaxes(2, 3).reshape(-1, SIDE, SIDE)
+    return blocks[:: -(-len(blocks) // MANY) or 1].astype(float)
 
 
 def _levelled(blocks: Float) -> Float:
