@@ -53,7 +53,7 @@ class Sums:
         knots, each = len(KNOTS), COUNT - 1
         tied = np.tile(np.eye(each), (knots, 1))
         products = tied.T @ self.products @ tied
-        ridge = TINY * np.trace(products) / each * np.eye(each)
+        ridge = max(TINY * np.trace(products) / each, TINY**2) * np.eye(each)
         common = np.linalg.solve(products + ridge, tied.T @ self.target)
         hold = np.kron(np.eye(knots), strength * products / knots + ridge)
         away = self.target - self.products @ (tied @ common)
