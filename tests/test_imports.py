@@ -18,7 +18,7 @@ ROWS = (
     ("errors", "image", "settings", "metrics", "memory", "progress", "stopping"),
     ("plan",),
     ("stack", "fm2s", "store", "noise_model"),
-    ("auto",),
+    ("auto", "plane"),
     ("engine",),
     ("job",),
     ("pipeline",),

@@ -1,0 +1,142 @@
+"""Fitting the weights of a `PlaneDenoiser` on noisy planes."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import NamedTuple
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from fm2s_stack.fm2s.fit import one_thread
+from fm2s_stack.noise_model import NoiseModel
+from fm2s_stack.plane.denoiser import HALO, TILE, PlaneDenoiser, window_at
+from fm2s_stack.plane.draws import ADDED, Drawn, drawn_like
+from fm2s_stack.plane.estimates import COUNT, Estimates
+from fm2s_stack.plane.line import lags_of, variance_line
+from fm2s_stack.plane.mixture import KNOTS, Sums, best_weights, shares
+
+Float = NDArray[np.float64]
+Float32 = NDArray[np.float32]
+
+DRAWS = 2  #: of noise, for each tile
+TILES = 16  #: that are looked at, at most
+SQUARE = 32  #: side of the squares that belong to one of two halves of the pixels, in turn
+
+
+class Seen(NamedTuple):
+    """A tile that weights are fitted on."""
+
+    window: Float32  #: grey levels, the halo included
+    inside: tuple[int, int]  #: rows and columns of it that are in the plane
+    found: Estimates  #: from it as it is
+
+
+def fit_plane_denoiser(
+    planes: NDArray, noise: NoiseModel, seed: int = 0, *, stride: int = 1
+) -> PlaneDenoiser:
+    """Fit a denoiser to planes of one recording.
+
+    The weights are those of the least error that is to be expected from new noise, which is told
+    without the truth (see `fm2s_stack.plane.draws`). They are as free as tiles of one half of
+    the pixels foretell the other half's.
+
+    Parameters
+    ----------
+    planes
+        Noisy grey levels, finite, shape (y, x) or (planes, y, x); ten planes of a movie are
+        plenty. Up to `TILES` tiles of 256 x 256 pixels are looked at.
+    noise
+        Their noise; see also `with_smooth_noise`.
+    seed
+        Of the random numbers.
+    stride
+        Pixels from block to block: 1 for single planes; 2 is three times as fast, for movies.
+
+    Returns
+    -------
+    PlaneDenoiser
+        The same bits for the same arguments, whatever the number of threads.
+    """
+    planes = planes.reshape(-1, *planes.shape[-2:])
+    rng = np.random.default_rng(seed)
+    denoiser = _unfitted(noise, stride)
+    with one_thread(), torch.inference_mode():
+        seen = [_seen(denoiser, planes, place) for place in _places(planes.shape, rng)]
+        contrasts = np.concatenate([_inner(tile, tile.found.contrast) for tile in seen])
+        knots = np.quantile(contrasts, KNOTS).astype(np.float32)
+        darkest = min(float(np.quantile(tile.found.centre, 0.002)) for tile in seen)
+        drawn = drawn_like(noise, darkest)
+        halves = Sums.empty(), Sums.empty()
+        for tile in seen:
+            for _ in range(DRAWS):
+                _learn(halves, denoiser, drawn, tile, knots, rng)
+    weights = best_weights(*halves).astype(np.float32)
+    return replace(denoiser, knots=knots, weights=weights)
+
+
+def _unfitted(noise: NoiseModel, stride: int) -> PlaneDenoiser:
+    lags = lags_of(noise)
+    reach = max(dy for dy, _ in lags)
+    span = range(-reach, reach + 1)
+    return PlaneDenoiser(
+        line=variance_line(noise),
+        correlation=np.array([[lags[dy, dx] for dx in span] for dy in span]),
+        knots=np.zeros(len(KNOTS), np.float32),
+        weights=np.zeros((len(KNOTS), COUNT - 1), np.float32),
+        stride=stride,
+    )
+
+
+def _places(shape: tuple[int, ...], rng: np.random.Generator) -> list[tuple[int, int, int]]:
+    """Plane, row and column of the tiles that are looked at."""
+    down, across = (-(-side // TILE) for side in shape[1:])
+    count = shape[0] * down * across
+    chosen = np.sort(rng.permutation(count)[:TILES])
+    plane, row, column = np.unravel_index(chosen, (shape[0], down, across))
+    return [
+        (int(p), int(r) * TILE, int(c) * TILE) for p, r, c in zip(plane, row, column, strict=True)
+    ]
+
+
+def _seen(denoiser: PlaneDenoiser, planes: NDArray, place: tuple[int, int, int]) -> Seen:
+    plane, y, x = place
+    window = window_at(planes[plane], y, x)
+    rows, columns = (
+        min(TILE, side - at) for side, at in zip(planes.shape[1:], (y, x), strict=True)
+    )
+    return Seen(window, (rows, columns), denoiser.estimates(window))
+
+
+def _inner(tile: Seen, values: torch.Tensor) -> Float32:
+    rows, columns = tile.inside
+    return np.asarray(values[..., :rows, :columns].numpy()).reshape(*values.shape[:-2], -1)
+
+
+def _learn(
+    halves: tuple[Sums, Sums],
+    denoiser: PlaneDenoiser,
+    drawn: Drawn,
+    tile: Seen,
+    knots: Float32,
+    rng: np.random.Generator,
+) -> None:
+    """Count in a tile with new noise."""
+    level = np.pad(tile.found.centre.numpy(), HALO, mode="symmetric")
+    given, wanted = drawn.pair(tile.window, level, rng)
+    found = denoiser.estimates(given, louder=1 + ADDED**2)
+    inner = slice(HALO, HALO + TILE)
+    target = _inner(tile, torch.from_numpy(wanted[inner, inner]) - found.centre).astype(float)
+    each = _inner(tile, shares(found.contrast, torch.from_numpy(knots))).astype(float)
+    others = _inner(tile, found.others).astype(float)
+    differences = (each[:, None] * others).reshape(-1, others.shape[1])
+    half = _halves(tile.inside)
+    for number, sums in enumerate(halves):
+        sums.add(differences[:, half == number], target[half == number])
+
+
+def _halves(shape: tuple[int, int]) -> NDArray[np.intp]:
+    """Which half of the pixels each belongs to, squares in turn, shape (pixels,)."""
+    rows, columns = (np.arange(side) // SQUARE for side in shape)
+    return np.asarray((rows[:, None] + columns) % 2).ravel()
