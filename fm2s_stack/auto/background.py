@@ -91,10 +91,6 @@ class Means:
         finally:
             self._take(position, planes, 1)
 
-    def least_count(self, runs: int) -> int:
-        """Planes of the run that has fewest."""
-        return int(self._joined(self._counts, runs).min())
-
     def _take(self, position: int, planes: NDArray[np.generic], sign: int) -> None:
         run = position * self._runs // self._length
         self._sums[run] += sign * planes.astype(np.float64)

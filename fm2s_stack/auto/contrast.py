@@ -29,6 +29,7 @@ PARTS = (
 )
 FIRST_STREAM = 100  #: of the random streams: far from those of the training
 LEAST = 0.5  #: part that is kept; a network that kept less could not be made up for
+SEEN = 5.0  #: errors by which changes must exceed none at all
 SURE = 0.04  #: error of the part, beyond which it is not corrected
 
 
@@ -67,7 +68,7 @@ def contrast_kept(
 
     sums = torch.stack(side_by_side(products, PARTS)).numpy()
     made, there = sums.T
-    if there.sum() <= 0:
+    if there.sum() <= SEEN * there.std() * math.sqrt(PARTS):
         return 1.0
     kept = float(made.sum() / there.sum())
     # Of a ratio of sums, from how the parts depart from it.

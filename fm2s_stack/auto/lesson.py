@@ -93,7 +93,7 @@ def draw_crop(
     )
     read = run.planes[list(window.planes), y.read, x.read]
     scale = Scale.of(lesson.background.at(run.place_of(at), y.read, x.read), lesson.noise)
-    noise = recorruption.draw(_level(read), stream.noise) / scale.deviation
+    noise = recorruption.draw(_level(read, window.absent), stream.noise) / scale.deviation
     deviations = scale.deviations(read)
     deviations[list(window.absent)] = 0
     target = deviations[0] - noise / np.float32(strength)
@@ -106,10 +106,11 @@ def draw_crop(
     return Crop(torch.flip(inputs, flips), torch.flip(wanted, flips))
 
 
-def _level(read: NDArray[np.generic]) -> NDArray[np.float32]:
+def _level(read: NDArray[np.generic], absent: tuple[int, ...]) -> NDArray[np.float32]:
     """What grey level the first of the planes is expected to have, shape (y, x)."""
     # Of its neighbours where there are some: its own noise must not tell how much is added.
-    others = read[1:] if len(read) > 1 else read
+    there = [number for number in range(1, len(read)) if number not in absent] or [0]
+    others = read[there]
     return np.asarray(uniform_filter(others.mean(axis=0, dtype=np.float32), 3))
 
 

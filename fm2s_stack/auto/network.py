@@ -1,7 +1,7 @@
 """The network of ``-c auto``: its layers, and its parameters in one flat array.
 
 It works at half resolution on four pixels at a time (as Zhang et al., "FFDNet", IEEE TIP 27,
-2018, arXiv 1710.04026), which gives four layers of 3x3 a field of 17 x 17 pixels at a quarter
+2018, arXiv 1710.04026), which gives four layers of 3x3 a field of 18 x 18 pixels at a quarter
 of the cost. It adds to the background what it makes of a plane and its neighbours.
 """
 
@@ -19,7 +19,7 @@ SQUARE = 2  #: pixels of a side that are computed together
 WIDTH = 48  #: channels of a hidden layer
 HIDDEN = 3  #: hidden layers
 SIDE = 3  #: of a kernel, at half resolution
-HALO = SQUARE * (HIDDEN + 1) * (SIDE // 2)  #: pixels to each side that a result depends on
+HALO = SQUARE * (HIDDEN + 1) * (SIDE // 2)  #: pixels on each side of a square that it depends on
 SLOPE = 0.01  #: of the rectifier below 0
 
 

@@ -73,11 +73,6 @@ class Reach:
         behind = range(segment[0], position - self.before)
         return sorted([*ahead, *behind], key=lambda plane: (abs(plane - position), plane))[:count]
 
-    def needed(self, positions: Bounds, segment: Bounds) -> Bounds:
-        """The planes that the windows of a run of positions are made of, from first to last."""
-        planes = [p for at in range(*positions) for p in self.window(at, segment).planes]
-        return min(planes), max(planes) + 1
-
 
 def reach_of(neighbours: int, *, causal: bool) -> Reach:
     """The reach of so many planes to each side; or all of them before, where causal."""

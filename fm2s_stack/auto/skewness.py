@@ -50,7 +50,7 @@ def measure_skewness(looks: Iterable[Look], noise: NoiseModel) -> Skewness:
     Parameters
     ----------
     looks
-        Planes spread over the recording.
+        Planes spread over the recording; of none nothing is known, and no skewness is returned.
     noise
         As measured.
     """
@@ -64,6 +64,8 @@ def measure_skewness(looks: Iterable[Look], noise: NoiseModel) -> Skewness:
         levels.append(level[calm].astype(np.float64))
         # The mean's own noise takes part with the other sign, and a count-th of it squared.
         cubes.append(residual[calm].astype(np.float64) ** 3 / max(1 - 1 / frames**2, 0.5))
+    if not levels:
+        return Skewness(0.0, 0.0)
     return _line(np.concatenate(levels), np.concatenate(cubes), noise)
 
 

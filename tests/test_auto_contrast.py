@@ -1,0 +1,68 @@
+"""What a network keeps of changes is known, and made up for."""
+
+import numpy as np
+import pytest
+import torch
+
+from fm2s_stack.auto import contrast, network
+from fm2s_stack.auto.background import Place, flat_background
+from fm2s_stack.auto.contrast import contrast_kept, with_contrast
+from fm2s_stack.auto.lesson import Lesson, Run
+from fm2s_stack.auto.reach import Reach
+from fm2s_stack.auto.skewness import Skewness
+from fm2s_stack.noise_model import NoiseModel
+
+WHITE = ((0.0, 0.0, 0.0, 1.0, 0.0, 0.0, 0.0), *[(0.0,) * 7] * 3)
+
+
+def lesson_of(changes: float) -> Lesson:
+    """Frames of one level each, that changes, under white noise of deviation 5."""
+    rng = np.random.default_rng(4)
+    levels = 100 + changes * rng.normal(size=(40, 1, 1))
+    planes = (levels + 5 * rng.normal(size=(40, 48, 48))).astype(np.float32)
+    noise = NoiseModel(
+        gain=0.0, intercept=25.0, floor=25.0, autocorrelation=WHITE, gain_error=0.0,
+        intercept_error=0.0, correlation_error=0.0, level_range=(80.0, 120.0), mean_level=100.0,
+        method="frame differences", frames=40, pixels=1,
+    )  # fmt: skip
+    runs = (Run(Place(0), planes),)
+    reach = Reach(1, 1)
+    return Lesson(runs, flat_background(100.0), noise, Skewness(0.0, 0.0), reach, 32, 1, 3)
+
+
+@pytest.fixture
+def keeping(monkeypatch):
+    """Take a network's place: what it makes is a part of the plane that it is shown."""
+
+    def keep(part: float) -> None:
+        halo = network.HALO
+        monkeypatch.setattr(
+            contrast.network,
+            "run",
+            lambda kernels, shown: part * shown[:, 0, halo:-halo, halo:-halo],
+        )
+
+    return keep
+
+
+@pytest.mark.parametrize("part", [1.0, 0.8, 0.6])
+def test_the_part_that_is_kept_is_found_under_the_noise(keeping, part):
+    keeping(part)
+    weights = np.zeros(network.parameter_count(5), np.float32)
+    assert contrast_kept(lesson_of(4.0), weights) == pytest.approx(part, abs=0.02)
+
+
+def test_nothing_is_made_up_for_where_nothing_changes(keeping):
+    keeping(0.7)
+    weights = np.zeros(network.parameter_count(5), np.float32)
+    assert contrast_kept(lesson_of(0.0), weights) == 1.0
+
+
+def test_a_network_that_is_made_up_for_gives_that_much_more():
+    stream = torch.Generator().manual_seed(1)
+    weights = torch.randn(network.parameter_count(5), generator=stream).numpy() * 0.05
+    shown = torch.randn((2, 5, 32, 32), generator=stream)
+    before = network.run(network.layers(torch.from_numpy(weights), 5), shown)
+    scaled = torch.from_numpy(with_contrast(weights, 5, 0.8))
+    after = network.run(network.layers(scaled, 5), shown)
+    torch.testing.assert_close(after, before / 0.8)
