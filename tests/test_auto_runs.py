@@ -157,6 +157,15 @@ def test_a_causal_run_does_not_see_what_comes(tmp_path):
     assert not np.array_equal(denoiser(frames)[25:], denoiser(changed)[25:])
 
 
+@pytest.mark.parametrize("frames", [2, 3, 5])
+def test_short_recordings_and_no_neighbours_come_out(tmp_path, frames):
+    movie = write_movie(tmp_path / "movie.tif", frames=frames, height=40, width=48)
+    for neighbours in (0, 1, 4):
+        fit = replace(QUICK, preset=Auto(neighbours=neighbours))
+        denoise_stack(open_stack(movie), tmp_path / f"{neighbours}.zarr", fit)
+        assert np.ptp(pixels(tmp_path / f"{neighbours}.zarr")) > 0
+
+
 def test_slices_and_channels_are_denoised_from_their_neighbours(tmp_path):
     rng = np.random.default_rng(2)
     light = np.cumsum(rng.gamma(2, 20, (3, 2, 12, 1, 1)), axis=2) * rng.gamma(4, 0.2, (40, 44))
