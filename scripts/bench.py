@@ -38,7 +38,6 @@ from collections.abc import Callable
 from dataclasses import asdict, replace
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import NoReturn
 
 from bench_movies import NoSpace, require_space, space_needed
 from bench_others import require_reference
@@ -47,18 +46,9 @@ from bench_process import Result, TaskFailed, Terms, run_apart
 from bench_report import markdown, text
 from bench_start import machine
 from bench_verdicts import verdicts
+from command_line import DATA, Parser
 
 from fm2s_stack.errors import DeviceError, Fm2sError, UsageError
-
-DATA = Path(__file__).parents[2] / "shared" / "data"
-
-
-class _Parser(argparse.ArgumentParser):
-    """Says what is wrong in one line."""
-
-    def error(self, message: str) -> NoReturn:
-        """Exit with 2."""
-        self.exit(2, f"{self.prog}: {message}\n")
 
 
 def main(words: list[str] | None = None) -> int:
@@ -164,7 +154,7 @@ def _amounts(given: argparse.Namespace) -> Amounts:
 
 
 def _parser() -> argparse.ArgumentParser:
-    parser = _Parser(prog="bench.py", description=__doc__.split("\n")[0])
+    parser = Parser(prog="bench.py", description=__doc__.split("\n")[0])
     add = parser.add_argument
     add("--frames", type=_numbers, metavar="N,N,N", help="lengths of the movies; 500,2000,8000")
     add("--size", type=int, help="side of a frame, pixels; 512")

@@ -30,9 +30,9 @@ import tempfile
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, replace
 from pathlib import Path
-from typing import NoReturn
 
 from bench_parts import say
+from command_line import DATA, Parser
 from quality_cache import Kept
 from quality_filters import NotAvailable
 from quality_measures import Figures, figures, noise_or_reason
@@ -44,16 +44,7 @@ from quality_verdicts import Measured, verdicts
 
 from fm2s_stack.errors import Fm2sError, StackError, UsageError
 
-DATA = Path(__file__).parents[2] / "shared" / "data"
 FAILED = "failed: "  #: what the figures of a method that failed begin with
-
-
-class _Parser(argparse.ArgumentParser):
-    """Says what is wrong in one line."""
-
-    def error(self, message: str) -> NoReturn:
-        """Exit with 2."""
-        self.exit(2, f"{self.prog}: {message}\n")
 
 
 def main(words: list[str] | None = None) -> int:
@@ -172,7 +163,7 @@ def _cache(given: Path | None, otherwise: Path) -> Path:
 
 
 def _parser() -> argparse.ArgumentParser:
-    parser = _Parser(prog="quality.py", description=__doc__.split("\n")[0])
+    parser = Parser(prog="quality.py", description=__doc__.split("\n")[0])
     add = parser.add_argument
     add("--only", type=_words, metavar="PART,PART", help="recordings with this in their names")
     add("--methods", type=_words, metavar="KEY,KEY", help="methods by key, such as raw,auto")

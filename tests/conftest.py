@@ -12,6 +12,7 @@ import pytest
 from cli_tools import Cli, recording
 from crash_tools import server, undisturbed  # noqa: F401 - fixtures
 from evaluate_tools import evaluated, simulation_files  # noqa: F401 - fixtures
+from resume_tools import quick_looks  # noqa: F401 - fixture
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:

@@ -11,9 +11,10 @@ import torch
 from auto_tools import Float, lags, noise_of, require_near
 from scipy.signal import correlate2d
 
-from fm2s_stack.auto.recorrupt import TAPS, Recorruption, colouring
+from fm2s_stack.auto.recorrupt import Recorruption
 from fm2s_stack.auto.skewness import Look, Skewness, measure_skewness
 from fm2s_stack.noise_model import NoiseModel
+from fm2s_stack.noise_model.drawing import colouring
 from fm2s_stack.noise_model.model import REACH
 from fm2s_stack.simulate import Simulation, noisy_frame
 
@@ -32,7 +33,7 @@ FIELDS, SIDE = 60, 64
 
 def drawn(noise: NoiseModel, skewness: Skewness, level: float | np.ndarray, seed: int = 0) -> Float:
     """Fields of drawn noise, shape (fields, y, x)."""
-    recorruption, stream = Recorruption(noise, skewness), torch.Generator().manual_seed(seed)
+    recorruption, stream = Recorruption(noise, skewness), np.random.default_rng(seed)
     levels = np.broadcast_to(np.float32(level), (SIDE, SIDE))
     return np.stack([recorruption.draw(levels, stream) for _ in range(FIELDS)]).astype(float)
 
@@ -86,20 +87,32 @@ def test_only_the_stream_decides_what_is_drawn():
     assert abs(np.corrcoef(first.ravel(), drawn(noise, PHOTONS, 20.0, seed=2).ravel())[0, 1]) < 0.02
 
 
+def taps_of(rho: Float) -> Float:
+    """The filter of an autocorrelation, its middle in the middle."""
+    whole = noise_of(0.0, 9.0, rho).whole_autocorrelation
+    return np.fft.fftshift(np.fft.irfft2(colouring(whole, (SIDE, SIDE)), s=(SIDE, SIDE)))
+
+
 @pytest.mark.parametrize("name", KERNELS)
 def test_the_filter_has_the_autocorrelation_and_is_symmetric(name):
-    kernel = colouring(KERNELS[name]).astype(float)
-    assert kernel.shape == (TAPS, TAPS)
+    kernel = taps_of(KERNELS[name])[1:, 1:]
     np.testing.assert_allclose(kernel, kernel[::-1, ::-1], atol=1e-6)
-    own = correlate2d(kernel, kernel)[TAPS - 1 :, TAPS - 1 - REACH : TAPS + REACH]
+    own = correlate2d(kernel, kernel)[SIDE - 2 :, SIDE - 2 - REACH : SIDE - 1 + REACH]
     np.testing.assert_allclose(own[: REACH + 1], KERNELS[name], atol=2e-3)
 
 
 @pytest.mark.parametrize("told", [{(0, 1): 0.9}, {(0, 1): -0.8, (1, 0): 0.7}, {(3, -3): 1.0}])
 def test_an_autocorrelation_that_none_can_have_gives_a_filter_of_power_1(told):
-    kernel = colouring(lags(told))
+    kernel = taps_of(lags(told))
     assert np.isfinite(kernel).all()
-    assert abs((kernel.astype(float) ** 2).sum() - 1) < 1e-5
+    assert abs((kernel**2).sum() - 1) < 1e-5
+
+
+@pytest.mark.parametrize("name", KERNELS)
+def test_both_halves_of_an_autocorrelation_mirror_each_other(name):
+    whole = noise_of(0.0, 9.0, KERNELS[name]).whole_autocorrelation
+    np.testing.assert_array_equal(whole, whole[::-1, ::-1])
+    np.testing.assert_array_equal(whole[REACH:], KERNELS[name])
 
 
 def looks(frames: Float, level: Float | None = None, side: int = 2) -> Iterator[Look]:

@@ -11,6 +11,7 @@ from fm2s_stack.auto.reach import Reach, Window, reach_of
 from fm2s_stack.engine.near import segment_at, segments_of
 from fm2s_stack.engine.near_task import with_neighbours
 from fm2s_stack.plan import Unit
+from fm2s_stack.stack.base import Stack
 
 
 @st.composite
@@ -117,21 +118,23 @@ def test_exactly_the_planes_from_first_to_last_of_the_windows_are_read(
 
 def stack_of(frames: int, breaks: tuple[int, ...], slices: int = 1) -> SimpleNamespace:
     """What is asked of a stack."""
-    return SimpleNamespace(image=SimpleNamespace(shape=(frames, 1, slices, 8, 8)), breaks=breaks)
+    stack = SimpleNamespace(image=SimpleNamespace(shape=(frames, 1, slices, 8, 8)), breaks=breaks)
+    stack.trials = Stack.trials.fget(stack)
+    return stack
 
 
 def test_files_and_trials_are_segments():
-    assert segments_of(stack_of(10, (3, 7)), "t") == [(0, 3), (3, 7), (7, 10)]
-    assert segments_of(stack_of(10, ()), "t") == [(0, 10)]
+    assert segments_of(stack_of(10, (3, 7)), "t") == ((0, 3), (3, 7), (7, 10))
+    assert segments_of(stack_of(10, ()), "t") == ((0, 10),)
 
 
 def test_a_frame_a_file_is_one_segment():
-    assert segments_of(stack_of(5, (1, 2, 3, 4)), "t") == [(0, 5)]
-    assert segments_of(stack_of(5, (1, 2, 3)), "t") == [(0, 1), (1, 2), (2, 3), (3, 5)]
+    assert segments_of(stack_of(5, (1, 2, 3, 4)), "t") == ((0, 5),)
+    assert segments_of(stack_of(5, (1, 2, 3)), "t") == ((0, 1), (1, 2), (2, 3), (3, 5))
 
 
 def test_along_z_all_slices_are_one_segment_whatever_the_files():
-    assert segments_of(stack_of(4, (2,), slices=7), "z") == [(0, 7)]
+    assert segments_of(stack_of(4, (2,), slices=7), "z") == ((0, 7),)
 
 
 @given(st.lists(st.integers(1, 29), unique=True))

@@ -116,7 +116,8 @@ def test_any_plane_is_computed_again_from_the_output_alone(plain):
 
 
 def test_networks_of_another_movie_bring_no_background_of_it(plain, tmp_path):
-    _, lender = plain
+    lender = tmp_path / "lender.zarr"
+    denoise_stack(open_stack(plain[0]), lender, replace(QUICK, draws=60))
     other = write_movie(tmp_path / "other.tif", frames=40, background=0.2)
     denoise_stack(open_stack(other), tmp_path / "out.zarr", fit_from=lender)
     made = pixels(tmp_path / "out.zarr").mean(dtype=float)
@@ -183,7 +184,6 @@ def test_slices_and_channels_are_denoised_from_their_neighbours(tmp_path):
 def test_the_provenance_tells_what_was_measured(plain):
     told = read_attributes(plain[1])
     (noise,) = told["noise"]
-    assert noise.pop("channel") == 0
     assert NoiseModel.from_json(noise).gain == pytest.approx(40, rel=0.1)
     assert told["preset"] == {"name": "auto", "neighbours": 2, "causal": False}
     assert isinstance(load_denoisers(plain[1])[0], NeighbourDenoiser)

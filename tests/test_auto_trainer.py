@@ -14,7 +14,7 @@ from auto_tools import Float, denoiser_of, lags, noise_of
 
 from fm2s_stack.auto import network
 from fm2s_stack.auto.background import Background, Place, flat_background
-from fm2s_stack.auto.lesson import Crop, Lesson, Run, Stream, draw_crop
+from fm2s_stack.auto.lesson import Crop, Lesson, Run, draw_crop, stream_of
 from fm2s_stack.auto.reach import Reach, reach_of
 from fm2s_stack.auto.recorrupt import Recorruption
 from fm2s_stack.auto.skewness import Skewness
@@ -51,7 +51,7 @@ def lesson_of(planes: Float, reach: Reach | None = None, **told) -> Lesson:
 
 
 def crops_of(lesson: Lesson, count: int) -> list[Crop]:
-    stream = Stream(lesson.seed, 0)
+    stream = stream_of(lesson, 0)
     recorruption = Recorruption(lesson.noise, lesson.skewness)
     return [draw_crop(lesson, recorruption, stream) for _ in range(count)]
 
@@ -123,7 +123,7 @@ def known(reach: Reach, rho: Float | None = None, frames: int = 8) -> Lesson:
     truth = rng.uniform(50, 150, (32, 32)).astype(np.float32)
     noise = noise_of(0.0, 9.0, rho)
     drawn = Recorruption(noise, Skewness(0, 0))
-    stream = torch.Generator().manual_seed(3)
+    stream = np.random.default_rng(3)
     planes = np.stack([truth + drawn.draw(truth, stream) for _ in range(frames)])
     return lesson_of(
         planes,

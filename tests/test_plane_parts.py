@@ -8,8 +8,9 @@ import torch
 from plane_tools import noise
 from scipy import fft, ndimage
 
+from fm2s_stack.noise_model.drawing import coloured
 from fm2s_stack.plane.blocks import BLOCK, THRESHOLD, blocks_of
-from fm2s_stack.plane.draws import ADDED, clipped_part, coloured, drawn_like
+from fm2s_stack.plane.draws import ADDED, clipped_part, drawn_like
 from fm2s_stack.plane.line import VarianceLine, coefficient_variances, halved, lags_of
 from fm2s_stack.plane.mixture import KNOTS, Sums, shares
 from fm2s_stack.plane.scales import double, halve, local_mean, smooth
@@ -42,7 +43,7 @@ def slow_estimate(window, pilot, stride, variances, keep):
 
 @pytest.mark.parametrize("stride", [1, 4])
 def test_both_steps_are_those_of_blocks_transformed_one_by_one(stride):
-    lags = lags_of(noise(rows=0.3))
+    lags = lags_of(noise(rows=0.3).whole_autocorrelation)
     window = noisy_window()
     level = ndimage.gaussian_filter(window, 2)
     first, second = blocks_of(lags, stride).estimates(
@@ -65,8 +66,8 @@ def test_both_steps_are_those_of_blocks_transformed_one_by_one(stride):
 
 def correlated_noise(side: int = 2048) -> tuple[np.ndarray, dict]:
     unit = np.random.default_rng(0).normal(size=(side, side))
-    lags = lags_of(noise(rows=0.3))
-    return coloured(unit, lags), lags
+    whole = noise(rows=0.3).whole_autocorrelation
+    return coloured(unit, whole), lags_of(whole)
 
 
 def test_drawn_noise_has_its_correlation():

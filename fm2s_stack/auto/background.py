@@ -7,6 +7,8 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from fm2s_stack.fm2s.blending import shares_at
+
 
 @dataclass(frozen=True)
 class Place:
@@ -31,17 +33,15 @@ class Background:
 
     def at(self, place: Place, rows: slice, columns: slice) -> NDArray[np.float32]:
         """The background of a part of one plane, grey levels, shape (y, x) or (1, 1)."""
-        position, (y, x) = place.position, place.origin
+        y, x = place.origin
         own = self.planes[:, min(place.other, self.planes.shape[1] - 1)]
         if own.shape[1:] != (1, 1):
             own = own[:, rows.start + y : rows.stop + y, columns.start + x : columns.stop + x]
-        after = int(np.searchsorted(self.positions, position))
-        if after == 0 or after == len(own):
-            return np.asarray(own[min(after, len(own) - 1)])
-        left, right = self.positions[after - 1], self.positions[after]
-        share = np.float32((position - left) / (right - left))
-        mixed: NDArray[np.float32] = (1 - share) * own[after - 1] + share * own[after]
-        return mixed
+        (first, share), *second = shares_at(self.positions, place.position)
+        if not second:
+            return np.asarray(own[first])
+        after, rest = second[0]
+        return np.asarray(np.float32(share) * own[first] + np.float32(rest) * own[after])
 
 
 def flat_background(level: float) -> Background:

@@ -16,9 +16,10 @@ from torch.nn import functional
 
 from fm2s_stack.auto import network
 from fm2s_stack.auto.channels import channel_count
-from fm2s_stack.auto.lesson import Crop, Lesson, Stream, draw_crop
+from fm2s_stack.auto.lesson import Crop, Lesson, draw_crop, stream_of
 from fm2s_stack.auto.recorrupt import Recorruption
 from fm2s_stack.auto.sharing import SideBySide, in_turn
+from fm2s_stack.fm2s.fit import one_thread
 from fm2s_stack.progress import Pulse, unheard
 
 CROPS = 192  #: that it is measured on
@@ -62,9 +63,10 @@ def contrast_kept(
 
     def products(part: int) -> torch.Tensor:
         pulse()
-        stream = Stream(lesson.seed, FIRST_STREAM + part)
+        stream = stream_of(lesson, FIRST_STREAM + part)
         crops = [draw_crop(lesson, recorruption, stream, STRENGTH) for _ in range(CROPS // PARTS)]
-        return torch.tensor(_products(kernels, crops), dtype=torch.float64)
+        with one_thread():
+            return torch.tensor(_products(kernels, crops), dtype=torch.float64)
 
     sums = torch.stack(side_by_side(products, PARTS)).numpy()
     made, there = sums.T

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -13,8 +14,9 @@ from fm2s_stack.auto import network
 from fm2s_stack.auto.background import Background, Place
 from fm2s_stack.auto.channels import Scale, channel_count, channels_of
 from fm2s_stack.auto.cut import cut
-from fm2s_stack.auto.reach import Reach
+from fm2s_stack.auto.reach import Reach, Window
 from fm2s_stack.fm2s.blending import shares_at
+from fm2s_stack.fm2s.fit import one_thread
 from fm2s_stack.fm2s.intensity import IntensityMap, clipped_to
 from fm2s_stack.fm2s.tiles import Core, Tile, tiles_of
 from fm2s_stack.fm2s.unchanged import light_of, put_back
@@ -34,6 +36,17 @@ class Seen:
     light: tuple[NDArray[np.bool_] | None, ...]  #: which pixels of each carry light; None: all
     missing: float = 0.0  #: as `Window.missing`
     absent: tuple[int, ...] = ()  #: as `Window.absent`
+
+    @classmethod
+    def of(
+        cls,
+        window: Window,
+        planes: Planes,
+        light: Sequence[NDArray[np.bool_] | None],
+    ) -> Seen:
+        """A window of planes (n, y, x), of which `light` tells which pixels carry light."""
+        numbers = list(window.planes)
+        return cls(planes[numbers], tuple(light[n] for n in numbers), window.missing, window.absent)
 
 
 @dataclass(frozen=True, eq=False)
@@ -94,11 +107,7 @@ class NeighbourDenoiser:
         result = np.empty(array.shape, np.dtype(dtype or array.dtype))
         core = ((0, array.shape[1]), (0, array.shape[2]))
         for i, at in enumerate(where.tolist()):
-            window = self.reach.window(i, (0, len(array)))
-            numbers = list(window.planes)
-            seen = Seen(
-                array[numbers], tuple(light[n] for n in numbers), window.missing, window.absent
-            )
+            seen = Seen.of(self.reach.window(i, (0, len(array))), array, light)
             self.fill(seen, Place(at), core, result[i], device)
         return result
 
@@ -135,7 +144,10 @@ class NeighbourDenoiser:
             If the plane has NaN and the result's type cannot hold it.
         """
         own_plane, light = window.planes[0], window.light[0]
-        kernels = [(share, self._kernels(i, device)) for i, share in self._shares(place)]
+        kernels = [
+            (share, self._kernels(i, device))
+            for i, share in shares_at(self.positions, place.position)
+        ]
         clipped = 0
         for tile in tiles_of(core):
             pulse()
@@ -168,9 +180,6 @@ class NeighbourDenoiser:
 
     def _name(self, position: float) -> str:
         return f"plane {position:g} of channel {self.channel}"
-
-    def _shares(self, place: Place) -> list[tuple[int, float]]:
-        return shares_at(self.positions, place.position)
 
     def _kernels(self, number: int, device: str) -> Kernels:
         dtype = torch.bfloat16 if self.precision == "bf16" else torch.float32
@@ -207,6 +216,6 @@ class NeighbourDenoiser:
 
     def _run(self, kernels: Kernels, shown: Tensor) -> NDArray[np.float32]:
         kernel = kernels[0][0]
-        with torch.no_grad():
+        with one_thread(), torch.no_grad():
             made = network.run(kernels, shown[None].to(kernel.device, kernel.dtype))
         return made[0].float().cpu().numpy()

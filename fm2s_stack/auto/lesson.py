@@ -49,12 +49,9 @@ class Lesson:
     seed: int  #: of every random stream
 
 
-class Stream:
-    """Random numbers of one share."""
-
-    def __init__(self, seed: int, share: int) -> None:
-        self.places = np.random.default_rng((seed, share + 1))
-        self.noise = torch.Generator().manual_seed((seed + 1 + share) % 2**63)
+def stream_of(lesson: Lesson, number: int) -> np.random.Generator:
+    """Random numbers of one share of the work, from 0."""
+    return np.random.default_rng((lesson.seed, number))
 
 
 @dataclass(frozen=True, eq=False)
@@ -66,7 +63,7 @@ class Crop:
 
 
 def draw_crop(
-    lesson: Lesson, recorruption: Recorruption, stream: Stream, strength: float = 1.0
+    lesson: Lesson, recorruption: Recorruption, random: np.random.Generator, strength: float = 1.0
 ) -> Crop:
     """A crop at a random place, recorrupted.
 
@@ -76,13 +73,12 @@ def draw_crop(
         What to take it from.
     recorruption
         The noise to add.
-    stream
+    random
         Where random numbers come from.
     strength
         What the added noise is multiplied with in the input, and divided by in the target: their
         errors are independent whatever it is (Pang et al. 2021, eq. 5).
     """
-    random = stream.places
     run = lesson.runs[random.integers(len(lesson.runs))]
     at = int(random.integers(len(run.planes)))
     segment = _segment(lesson.reach, len(run.planes), at, random)
@@ -93,7 +89,7 @@ def draw_crop(
     )
     read = run.planes[list(window.planes), y.read, x.read]
     scale = Scale.of(lesson.background.at(run.place_of(at), y.read, x.read), lesson.noise)
-    noise = recorruption.draw(_level(read, window.absent), stream.noise) / scale.deviation
+    noise = recorruption.draw(_level(read, window.absent), random) / scale.deviation
     deviations = scale.deviations(read)
     deviations[list(window.absent)] = 0
     target = deviations[0] - noise / np.float32(strength)

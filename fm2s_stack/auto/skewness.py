@@ -71,14 +71,10 @@ def measure_skewness(looks: Iterable[Look], noise: NoiseModel) -> Skewness:
 
 def _mean_variance(noise: NoiseModel) -> float:
     """Variance of the mean of 3x3 pixels whose noise has variance 1."""
-    rho = np.array(noise.autocorrelation)
-    reach = len(rho) - 1
-    total = sum(
-        (3 - abs(dy)) * (3 - abs(dx)) * rho[abs(dy)][reach + (dx if dy >= 0 else -dx)]
-        for dy in range(-2, 3)
-        for dx in range(-2, 3)
-    )
-    return max(float(total) / 81, 1 / 81)
+    whole, reach = noise.whole_autocorrelation, len(noise.autocorrelation) - 1
+    pairs = np.array([1, 2, 3, 2, 1])  # of the pixels of three in a row, by their distance
+    near = whole[reach - 2 : reach + 3, reach - 2 : reach + 3]
+    return max(float(pairs @ near @ pairs) / 81, 1 / 81)
 
 
 def _line(levels: Float, cubes: Float, noise: NoiseModel) -> Skewness:

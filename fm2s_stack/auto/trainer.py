@@ -14,9 +14,10 @@ from torch.nn import functional
 from fm2s_stack.auto import network
 from fm2s_stack.auto.channels import channel_count
 from fm2s_stack.auto.contrast import contrast_kept, with_contrast
-from fm2s_stack.auto.lesson import Lesson, Stream, draw_crop
+from fm2s_stack.auto.lesson import Lesson, draw_crop, stream_of
 from fm2s_stack.auto.recorrupt import Recorruption
 from fm2s_stack.auto.sharing import SideBySide, in_turn
+from fm2s_stack.fm2s.fit import one_thread
 from fm2s_stack.progress import Pulse, unheard
 
 SHARES = 4  #: parts of a step whose gradients are computed side by side and added in order
@@ -45,7 +46,7 @@ class Trainer:
         self.parameters = network.initial_parameters(channels, start).to(device)
         self._adam = torch.optim.Adam([self.parameters], lr=LEARNING_RATE, betas=DECAYS)
         self._recorruption = Recorruption(lesson.noise, lesson.skewness)
-        self._streams = [Stream(lesson.seed, share) for share in range(SHARES)]
+        self._streams = [stream_of(lesson, share) for share in range(SHARES)]
         self._losses = np.zeros(SHARES)
         self.loss = math.nan  #: mean square error of the last steps, in units of the noise
 
@@ -77,6 +78,10 @@ class Trainer:
 
     def _gradient(self, share: int) -> Tensor:
         """Gradient of one share of a step, shape of the parameters."""
+        with one_thread():
+            return self._descended(share)
+
+    def _descended(self, share: int) -> Tensor:
         stream, lesson = self._streams[share], self._lesson
         crops = [draw_crop(lesson, self._recorruption, stream) for _ in range(CROPS)]
         inputs = torch.stack([crop.inputs for crop in crops]).to(self._device)

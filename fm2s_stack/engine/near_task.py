@@ -81,9 +81,8 @@ class NearTask:
         segments = segments_of(self.job.stack, self.job.along)
         segment = _moved(segment_at(segments, at + first), first)
         window = self.denoiser.reach.window(at, segment)
-        numbers = list(window.planes)
-        where = (numbers, z) if is_movie else (t, numbers)
-        seen = Seen(self.planes[where], tuple(light[where]), window.missing, window.absent)
+        beside = np.s_[:, z] if is_movie else np.s_[t]
+        seen = Seen.of(window, self.planes[beside], light[beside].tolist())
         other = z + self.read.z[0] if is_movie else t + self.read.t[0]
         origin = (self.read.y[0], self.read.x[0])
         return seen, Place(self._position(t, z), other, origin)

@@ -15,13 +15,11 @@ from fm2s_stack.engine.near import segment_at, segments_of
 from fm2s_stack.fm2s.padding import fill_invalid, valid_pixels
 from fm2s_stack.image import StackAxis
 from fm2s_stack.job.planning import BACKGROUND_PIXELS, TRAINED_PIXELS
-from fm2s_stack.job.sampling import Window
+from fm2s_stack.job.sampling import GOLDEN, Window, read_for_fit, spread
 from fm2s_stack.noise_model import NoiseModel
 from fm2s_stack.progress import Progress
 from fm2s_stack.settings import FitSettings
-from fm2s_stack.stack.bad_frames import read_box
 from fm2s_stack.stack.base import Stack
-from fm2s_stack.stack.finite import require_finite
 from fm2s_stack.stack.reading import Box
 
 BACKGROUND_PLANES = 512  #: that the background is the mean of, at most
@@ -36,27 +34,14 @@ RUN_LENGTH = 18  #: planes of a run that is trained on where not all are
 Shape3 = tuple[int, int, int]
 
 
-def read_planes(
-    stack: Stack, c: int, t: Bounds, z: Bounds, fit: FitSettings, part: tuple[Bounds, Bounds]
-) -> NDArray[np.generic]:
-    """Planes of one channel, shape (t, z, y, x); pixels that carry no light are made up.
-
-    Raises
-    ------
-    StackError
-        If a plane cannot be read.
-    NonFinitePixels
-        If there is NaN or infinity and the settings refuse them.
-    """
-    box = Box(t, c, z, *part)
-    along = stack.image.default_along()
-    planes, _ = read_box(stack, box, along, "fail" if fit.on_bad_frame == "fail" else "previous")
+def read_planes(stack: Stack, box: Box, fit: FitSettings, told: Progress) -> NDArray[np.generic]:
+    """As `read_for_fit`; pixels that carry no light are made up."""
+    planes = read_for_fit(stack, box, fit, told)
     if fit.nan == "refuse":
-        require_finite(stack, planes, t[0], c, z[0])
-        return planes[:, 0]
-    flat = planes.reshape(-1, *planes.shape[3:])
+        return planes
+    flat = planes.reshape(-1, *planes.shape[2:])
     filled = [fill_invalid(plane.astype(np.float32), valid_pixels(plane)) for plane in flat]
-    return np.stack(filled).reshape(planes[:, 0].shape)
+    return np.stack(filled).reshape(planes.shape)
 
 
 def measure_background(
@@ -74,11 +59,10 @@ def measure_background(
         return flat_background(noise.mean_level)
     means, probe = Means(frames, runs, shape), Means(frames, runs, _strided(shape))
     seen = []
-    for t in _spread(frames, BACKGROUND_PLANES // shape[0]):
+    for t in spread(frames, BACKGROUND_PLANES // shape[0]):
         told.advance(0)
-        planes = read_planes(
-            stack, c, (t, t + 1), (0, shape[0]), fit, ((0, shape[1]), (0, shape[2]))
-        )[0]
+        box = Box((t, t + 1), c, (0, shape[0]), (0, shape[1]), (0, shape[2]))
+        planes = read_planes(stack, box, fit, told)[0]
         means.add(t, planes)
         probe.add(t, planes[:, ::PROBE_STEP, ::PROBE_STEP])
         seen.append((t, planes[:, ::PROBE_STEP, ::PROBE_STEP].astype(np.float32)))
@@ -101,7 +85,7 @@ def _best_runs(
     noise: NoiseModel,
 ) -> int:
     """How many means predict planes best that were left out; 0: one level does as well."""
-    probes = [seen[i] for i in _spread(len(seen), PROBES)]
+    probes = [seen[i] for i in spread(len(seen), PROBES)]
     flat = flat_background(noise.mean_level)
     best, least = 0, np.mean([_error(planes, flat, t, noise) for t, planes in probes])
     runs = 1
@@ -128,12 +112,6 @@ def _strided(shape: Shape3) -> Shape3:
     return (shape[0], -(-shape[1] // PROBE_STEP), -(-shape[2] // PROBE_STEP))
 
 
-def _spread(length: int, count: int) -> list[int]:
-    """At most `count` numbers below `length`, evenly spread."""
-    count = max(1, min(length, count))
-    return [(2 * i + 1) * length // (2 * count) for i in range(count)]
-
-
 def training_runs(
     stack: Stack,
     c: int,
@@ -149,7 +127,7 @@ def training_runs(
         told.advance(0)
         here = (first, stop), (other, other + 1)
         t, z = here if along == "t" else here[::-1]
-        planes = read_planes(stack, c, t, z, fit, part)
+        planes = read_planes(stack, Box(t, c, z, *part), fit, told)
         start = first + (stack.t_start if along == "t" else stack.z_start)
         place = Place(start, other, (part[0][0], part[1][0]))
         runs.append(Run(place, planes.reshape(-1, *planes.shape[2:])))
@@ -172,21 +150,20 @@ def _run_places(
     side = int((TRAINED_PIXELS / (4 * length)) ** 0.5) // 2 * 2
     high, wide = min(rows, side), min(columns, side)
     count = max(4, TRAINED_PIXELS // (length * high * wide))
-    golden = (5**0.5 - 1) / 2
     for i in range(count):
         middle = window.start + (2 * i + 1) * (window.stop - window.start) // (2 * count)
         a, b = segment_at(segments, middle)
         first = max(a, min(middle - length // 2, b - length))
-        y = int((i + 0.5) * golden % 1 * (rows - high)) // 2 * 2
-        x = int((i + 0.5) * golden**2 % 1 * (columns - wide)) // 2 * 2
-        other = int((i + 0.5) * golden**3 % 1 * others)
+        y = int((i + 0.5) * GOLDEN % 1 * (rows - high)) // 2 * 2
+        x = int((i + 0.5) * GOLDEN**2 % 1 * (columns - wide)) // 2 * 2
+        other = int((i + 0.5) * GOLDEN**3 % 1 * others)
         yield first, min(first + length, b), other, ((y, y + high), (x, x + wide))
 
 
 def looks_of(runs: tuple[Run, ...], background: Background, reach: Reach) -> Iterator[Look]:
     """Planes that the skewness of the noise is measured on."""
     places = [(run, at) for run in runs for at in range(len(run.planes))]
-    for i in _spread(len(places), LOOKS):
+    for i in spread(len(places), LOOKS):
         run, at = places[i]
         numbers = reach.window(at, (0, len(run.planes))).planes
         others = [n for n in dict.fromkeys(numbers[1:]) if n != at]

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from itertools import pairwise
-
 import numpy as np
 from numpy.typing import NDArray
 
@@ -66,10 +64,7 @@ def measure_noise(
 
 def _pair_starts(stack: Stack) -> list[int]:
     """First frames of pairs within a file or trial; no frame is in two of them."""
-    frames = stack.image.shape[0]
-    # A frame a file is a recording all the same: these are no trials.
-    breaks = stack.breaks if len(stack.breaks) < frames - 1 else ()
-    return [t for a, b in pairwise((0, *breaks, frames)) for t in range(a, b - 1, 2)]
+    return [t for a, b in stack.trials for t in range(a, b - 1, 2)]
 
 
 def _pair_places(stack: Stack, starts: list[int]) -> list[tuple[int, int]]:

@@ -154,9 +154,7 @@ def _windows(denoisers: Sequence[AnyDenoiser], along: StackAxis) -> tuple[Any, A
 
 def _noise(denoiser: AnyDenoiser) -> dict[str, object] | None:
     """What was measured of the noise; None with a preset."""
-    if not isinstance(denoiser, NeighbourDenoiser):
-        return None
-    return {"channel": denoiser.channel, **denoiser.noise.as_json()}
+    return denoiser.noise.as_json() if isinstance(denoiser, NeighbourDenoiser) else None
 
 
 def _intensity(denoiser: AnyDenoiser) -> dict[str, object]:

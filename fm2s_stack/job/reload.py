@@ -103,11 +103,6 @@ def preset_of(told: Mapping[str, Any]) -> Preset | Auto:
     return Auto(**told) if told.get("name") == Auto.name else Preset(**told)
 
 
-def without_channel(told: Mapping[str, Any]) -> dict[str, Any]:
-    """A noise model's own fields."""
-    return {key: value for key, value in told.items() if key != "channel"}
-
-
 @dataclass(frozen=True)
 class _Told:
     """What the provenance of an output says of its denoisers."""
@@ -173,7 +168,7 @@ class _Told:
                     IntensityMap(m["low"], m["high"], m["clamp"]) for m in told["intensity"]
                 ),
                 noise=tuple(
-                    None if n is None else NoiseModel.from_json(without_channel(n))
+                    None if n is None else NoiseModel.from_json(n)
                     for n in told.get("noise", [None] * len(selection["channels"]))
                 ),
                 nan=fit["nan"],

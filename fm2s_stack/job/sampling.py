@@ -28,6 +28,8 @@ from fm2s_stack.stack.base import Stack
 from fm2s_stack.stack.finite import require_finite
 from fm2s_stack.stack.reading import Box
 
+GOLDEN = (math.sqrt(5) - 1) / 2  #: multiples of it spread evenly between whole numbers
+
 
 @dataclass(frozen=True)
 class Window:
@@ -98,7 +100,7 @@ def _parts(rows: int, columns: int, stride: int) -> list[tuple[tuple[int, int], 
     count = max(1, FIT_PIXELS // (high * wide))
     parts = []
     for i in range(count):
-        across = (i + 0.5) * (math.sqrt(5) - 1) / 2 % 1  # the golden ratio spreads evenly
+        across = (i + 0.5) * GOLDEN % 1
         y = int((i + 0.5) / count * (rows - high)) // stride * stride
         x = int(across * (columns - wide)) // stride * stride
         parts.append(((y, y + high), (x, x + wide)))
@@ -108,7 +110,16 @@ def _parts(rows: int, columns: int, stride: int) -> list[tuple[tuple[int, int], 
 def read_sample(
     stack: Stack, c: int, sample: Sample, fit: FitSettings, told: Progress
 ) -> NDArray[np.generic]:
-    """Pixels of a sample, shape (y, x).
+    """Pixels of a sample, shape (y, x); as `read_for_fit`."""
+    t, z = (sample.t, sample.t + 1), (sample.z, sample.z + 1)
+    plane: NDArray[np.generic] = read_for_fit(stack, Box(t, c, z, sample.y, sample.x), fit, told)[
+        0, 0
+    ]
+    return plane
+
+
+def read_for_fit(stack: Stack, box: Box, fit: FitSettings, told: Progress) -> NDArray[np.generic]:
+    """Pixels of a box, shape (t, z, y, x).
 
     In place of a plane that cannot be read, where the settings do not make that an error, comes
     the nearest one that can, with a note: an interpolated one would have less noise than the
@@ -117,19 +128,17 @@ def read_sample(
     Raises
     ------
     StackError
-        If it cannot be read, nor be replaced.
+        If one cannot be read, nor be replaced.
     NonFinitePixels
         If there is NaN or infinity in it and the settings refuse them.
     """
     policy: BadFramePolicy = "fail" if fit.on_bad_frame == "fail" else "previous"
-    box = Box((sample.t, sample.t + 1), c, (sample.z, sample.z + 1), sample.y, sample.x)
     planes, bad = read_box(stack, box, stack.image.default_along(), policy)
     for one in bad:
         told.note(f"measuring and training: {bad_frame_line(stack, one)}")
     if fit.nan == "refuse":
-        require_finite(stack, planes, sample.t, c, sample.z)
-    plane: NDArray[np.generic] = planes[0, 0, 0]
-    return plane
+        require_finite(stack, planes, box.t[0], box.c, box.z[0])
+    return planes[:, 0]
 
 
 def measure_channel(
@@ -187,9 +196,15 @@ def spread_places(
         t, z = _middle(i, count, t_count), _middle(i, count, z_count)
         if t_count > 1:
             # The golden ratio visits slices evenly whatever their number; frames go in order.
-            z = int(((i + 0.5) * (math.sqrt(5) - 1) / 2 % 1) * z_count)
+            z = int(((i + 0.5) * GOLDEN % 1) * z_count)
         chosen[frames[0] + t, slices[0] + z] = None
     return list(chosen)
+
+
+def spread(length: int, count: int) -> list[int]:
+    """At most `count` numbers below `length`, evenly spread."""
+    count = max(1, min(length, count))
+    return [_middle(i, count, length) for i in range(count)]
 
 
 def _middle(i: int, count: int, length: int) -> int:

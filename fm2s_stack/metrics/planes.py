@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import numpy as np
 from numpy.typing import ArrayLike
 
@@ -9,7 +11,6 @@ from fm2s_stack.errors import UsageError
 from fm2s_stack.metrics.pairs import Float, decibels, image_pair
 
 WINDOW = 7  #: pixels, the side of the window of SSIM
-EDGE = WINDOW // 2  #: pixels at each border whose window would leave the plane
 
 
 def psnr(result: ArrayLike, truth: ArrayLike, data_range: float) -> float:
@@ -71,8 +72,7 @@ def si_psnr(result: ArrayLike, truth: ArrayLike) -> float:
 def ssim(result: ArrayLike, truth: ArrayLike, data_range: float) -> float:
     """Structural similarity of two planes (Wang et al. 2004), uniform 7x7 window.
 
-    As scikit-image computes it with its default settings, as published for FM2S: sample
-    covariances, constants of 0.01 and 0.03, the outermost 3 pixels left out.
+    Computed by scikit-image with its default settings, as published for FM2S.
 
     Parameters
     ----------
@@ -92,35 +92,16 @@ def ssim(result: ArrayLike, truth: ArrayLike, data_range: float) -> float:
         If the shapes differ, a plane is smaller than the window, or `data_range` is not
         above 0.
     """
+    from skimage.metrics import structural_similarity
+
     image, target = image_pair(result, truth)
     if image.ndim != 2 or min(image.shape) < WINDOW or not data_range > 0:
         raise UsageError(
             f"SSIM of shape {image.shape} with data range {data_range}: "
             "expected planes of 7x7 pixels or more and a range above 0"
         )
-    return _mean_similarity(image, target, data_range)
-
-
-def _mean_similarity(image: Float, target: Float, data_range: float) -> float:
-    """Wang et al. 2004, equation 13, over windows that lie wholly in the plane."""
-    from scipy.ndimage import uniform_filter
-
-    def mean(values: Float) -> Float:
-        filtered: Float = uniform_filter(values, WINDOW)[EDGE:-EDGE, EDGE:-EDGE]
-        return filtered
-
-    # About their common level: squares of a 16-bit offset would drown the variances. The
-    # means in the formula have it back.
-    level = float(target.mean())
-    a, b = image - level, target - level
-    of_a, of_b = mean(a), mean(b)
-    sample = WINDOW**2 / (WINDOW**2 - 1)
-    spread = sample * ((mean(a * a) - of_a**2) + (mean(b * b) - of_b**2))
-    together = sample * (mean(a * b) - of_a * of_b)
-    of_a, of_b = of_a + level, of_b + level
-    light, contrast = (0.01 * data_range) ** 2, (0.03 * data_range) ** 2
-    above = (2 * of_a * of_b + light) * (2 * together + contrast)
-    return float(np.mean(above / ((of_a**2 + of_b**2 + light) * (spread + contrast))))
+    measure: Callable[..., float] = structural_similarity
+    return float(measure(image, target, data_range=data_range))
 
 
 def _affine_match(image: Float, target: Float) -> Float:

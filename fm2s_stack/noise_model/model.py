@@ -59,6 +59,12 @@ class NoiseModel:
         return np.asarray(np.maximum(line, self.floor))
 
     @property
+    def whole_autocorrelation(self) -> NDArray[np.float64]:
+        """Both halves of the autocorrelation: pixels -REACH to REACH rows and columns apart."""
+        half = np.array(self.autocorrelation)
+        return np.concatenate([half[:0:-1, ::-1], half])
+
+    @property
     def correlation_rows(self) -> tuple[float, ...]:
         """Correlation of pixels 1, 2, ... apart in one row (along x)."""
         return self.autocorrelation[0][REACH + 1 :]

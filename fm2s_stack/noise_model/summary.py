@@ -88,7 +88,7 @@ def _with_darkness(
         usable,
         looked.frames.reshape(-1, *looked.frames.shape[-2:]),
         fit.line.slope * correlation.inflation,
-        float(np.sum(_both_halves(model.autocorrelation))),
+        float(model.whole_autocorrelation.sum()),
     )
     if found is None:
         return model
@@ -98,11 +98,6 @@ def _with_darkness(
         read_noise=looked.units.unit * found.read_noise,
         evidence="a part of the field that is dark",
     )
-
-
-def _both_halves(kernel: tuple[tuple[float, ...], ...]) -> NDArray[np.float64]:
-    half = np.array(kernel)
-    return np.concatenate([half[:0:-1, ::-1], half])
 
 
 def _model(looked: Looked, fit: Fit, correlation: Correlation) -> NoiseModel:

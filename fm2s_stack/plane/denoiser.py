@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from fm2s_stack.fm2s.fit import one_thread
 from fm2s_stack.plane.blocks import Blocks, blocks_of
 from fm2s_stack.plane.estimates import MARGIN, REACH, Estimates, estimates
-from fm2s_stack.plane.line import VarianceLine, halved
+from fm2s_stack.plane.line import VarianceLine, halved, lags_of
 from fm2s_stack.plane.mixture import mixed
 
 Float32 = NDArray[np.float32]
@@ -74,11 +74,7 @@ class PlaneDenoiser:
         return np.asarray(mixed(self.estimates(window), knots, weights).numpy())
 
     def _blocks(self) -> tuple[Blocks, Blocks]:
-        reach = self.correlation.shape[0] // 2
-        lags = {
-            (dy - reach, dx - reach): float(value)
-            for (dy, dx), value in np.ndenumerate(self.correlation)
-        }
+        lags = lags_of(self.correlation)
         return blocks_of(lags, self.stride), blocks_of(halved(lags), self.stride)
 
     def as_arrays(self) -> dict[str, NDArray[Any]]:

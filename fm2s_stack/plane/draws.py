@@ -13,17 +13,17 @@ from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy import fft, special
+from scipy import special
 
 from fm2s_stack.noise_model import NoiseModel
-from fm2s_stack.plane.line import Lags, lags_of
+from fm2s_stack.noise_model.drawing import coloured, skewed
 
 Float = NDArray[np.float64]
 Float32 = NDArray[np.float32]
 
 ADDED = 0.7  #: a: noise added to what is estimated from, in noises of the plane
 DARK = 0.8  #: part of the variance of the darkest level that is not of photons, where unknown
-LEAST_SKEW = 0.05  #: below which a gamma distribution is as good as normal
+LEAST_SKEW = 0.1  #: below which a gamma distribution is as good as normal
 
 
 @dataclass(frozen=True)
@@ -57,9 +57,8 @@ class Drawn:
         variance = self._variance(level)
         spread = np.sqrt(variance)
         cumulant = max(self.noise.gain, 0.0) * np.maximum(variance - self.dark, 0) / ADDED
-        skew = np.maximum(cumulant / (2 * variance * spread), LEAST_SKEW)
-        unit = (rng.standard_gamma(skew**-2) - skew**-2) * skew
-        return np.asarray(spread * coloured(unit, lags_of(self.noise)))
+        unit = skewed(np.maximum(cumulant / (variance * spread), LEAST_SKEW), rng)
+        return np.asarray(spread * coloured(unit, self.noise.whole_autocorrelation))
 
     def _variance(self, level: Float) -> Float:
         """Variance of the noise at a level, less where pixels are clipped at saturation."""
@@ -83,15 +82,3 @@ def clipped_part(room: Float) -> Float:
     mean = room * (1 - below) - density
     square = below - room * density + room**2 * (1 - below)
     return np.asarray(np.clip(square - mean**2, 1e-3, 1))
-
-
-def coloured(unit: Float, lags: Lags) -> Float:
-    """White noise of deviation 1 given an autocorrelation, as if the plane were periodic."""
-    kernel = np.zeros(unit.shape)
-    for (dy, dx), value in lags.items():
-        kernel[dy % unit.shape[0], dx % unit.shape[1]] = value
-    power = np.maximum(fft.rfft2(kernel).real, 0)
-    turned = fft.irfft2(fft.rfft2(unit) * np.sqrt(power), s=unit.shape)
-    # What is cut off beyond the largest lag may make a spectrum negative.
-    whole = fft.irfft2(power, s=unit.shape)[0, 0]
-    return np.asarray(turned / np.sqrt(whole))

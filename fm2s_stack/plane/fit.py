@@ -14,7 +14,7 @@ from fm2s_stack.noise_model import NoiseModel
 from fm2s_stack.plane.denoiser import HALO, TILE, PlaneDenoiser, window_at
 from fm2s_stack.plane.draws import ADDED, Drawn, drawn_like
 from fm2s_stack.plane.estimates import COUNT, Estimates
-from fm2s_stack.plane.line import lags_of, variance_line
+from fm2s_stack.plane.line import variance_line
 from fm2s_stack.plane.mixture import KNOTS, Sums, best_weights, shares
 
 Float = NDArray[np.float64]
@@ -77,12 +77,9 @@ def fit_plane_denoiser(
 
 
 def _unfitted(noise: NoiseModel, stride: int) -> PlaneDenoiser:
-    lags = lags_of(noise)
-    reach = max(dy for dy, _ in lags)
-    span = range(-reach, reach + 1)
     return PlaneDenoiser(
         line=variance_line(noise),
-        correlation=np.array([[lags[dy, dx] for dx in span] for dy in span]),
+        correlation=noise.whole_autocorrelation,
         knots=np.zeros(len(KNOTS), np.float32),
         weights=np.zeros((len(KNOTS), COUNT - 1), np.float32),
         stride=stride,

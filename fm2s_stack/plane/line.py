@@ -42,14 +42,12 @@ def variance_line(noise: NoiseModel) -> VarianceLine:
     return VarianceLine(noise.gain, noise.intercept, noise.floor)
 
 
-def lags_of(noise: NoiseModel) -> dict[tuple[int, int], float]:
-    """The autocorrelation of a noise model at all its lags, both halves of the plane."""
-    lags: dict[tuple[int, int], float] = {}
-    for dy, row in enumerate(noise.autocorrelation):
-        reach = len(row) // 2
-        for dx, value in zip(range(-reach, reach + 1), row, strict=True):
-            lags[dy, dx] = lags[-dy, -dx] = value
-    return lags
+def lags_of(correlation: Float) -> dict[tuple[int, int], float]:
+    """An autocorrelation as `NoiseModel.whole_autocorrelation`, by its lags."""
+    reach = len(correlation) // 2
+    return {
+        (dy - reach, dx - reach): float(value) for (dy, dx), value in np.ndenumerate(correlation)
+    }
 
 
 def halved(lags: Lags) -> dict[tuple[int, int], float]:

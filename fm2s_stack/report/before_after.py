@@ -10,8 +10,9 @@ from numpy.typing import NDArray
 from PIL import Image, ImageDraw
 
 from fm2s_stack.errors import UsageError
+from fm2s_stack.metrics.sample import Recording
 from fm2s_stack.report import drawing
-from fm2s_stack.report.view import CELL_RADIUS, Planes, View, cell_traces, choose_view
+from fm2s_stack.report.view import CELL_RADIUS, View, cell_traces, choose_view
 
 Float = NDArray[np.float64]
 
@@ -57,9 +58,9 @@ class Layout:
 
 def before_after_png(
     path: str | Path,
-    raw: Planes,
-    denoised: Planes,
-    truth: Planes | None = None,
+    raw: Recording,
+    denoised: Recording,
+    truth: Recording | None = None,
     *,
     title: str = "Before and after",
     frame: int | None = None,
@@ -112,7 +113,7 @@ def before_after_png(
     return target
 
 
-def _named(raw: Planes, denoised: Planes, truth: Planes | None) -> dict[str, Planes]:
+def _named(raw: Recording, denoised: Recording, truth: Recording | None) -> dict[str, Recording]:
     given = {"raw": raw, "denoised": denoised} | ({} if truth is None else {"truth": truth})
     shapes = {name: tuple(array.shape) for name, array in given.items()}
     if len(set(shapes.values())) > 1 or len(raw.shape) not in (2, 3) or 0 in raw.shape:
@@ -123,7 +124,7 @@ def _named(raw: Planes, denoised: Planes, truth: Planes | None) -> dict[str, Pla
 
 
 def _compose(
-    recordings: dict[str, Planes],
+    recordings: dict[str, Recording],
     view: View,
     title: str,
     pixel_size: float | None,
@@ -206,7 +207,7 @@ def _draw_scale_bars(
 def _draw_traces(
     canvas: Image.Image,
     layout: Layout,
-    recordings: dict[str, Planes],
+    recordings: dict[str, Recording],
     view: View,
     frame_interval: float | None,
 ) -> None:

@@ -94,8 +94,7 @@ def _axes(model: NoiseModel, top: int) -> Axes:
 
 
 def _draw_correlation(draw: ImageDraw.ImageDraw, model: NoiseModel, top: int) -> None:
-    half = np.array(model.autocorrelation)
-    whole = np.concatenate([half[:0:-1, ::-1], half])
+    whole = model.whole_autocorrelation
     left, upper = KERNEL[0], top + KERNEL[1]
     drawing.text(draw, (left, upper - 12), "correlation with the pixels around", 15)
     for (row, column), value in np.ndenumerate(whole):

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
-from typing import Any, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 
 from fm2s_stack.errors import UsageError
+from fm2s_stack.metrics.sample import Recording
 
 Float = NDArray[np.float64]
 
@@ -18,17 +18,6 @@ TRACE_FRAMES = 600  # shown at most, around the frame
 CELL_SIGMA = 3.0  # pixels; a cell of 12 pixels becomes one peak at its centre, noise none
 CELL_RADIUS = 5  # pixels
 SMALLEST_ZOOM = 24  # pixels
-
-
-class Planes(Protocol):
-    """An array of shape (t, y, x), in memory or lazy: numpy, zarr, Dask."""
-
-    @property
-    def shape(self) -> tuple[int, ...]:
-        """Lengths along t, y, x."""
-
-    def __getitem__(self, key: Any, /) -> Any:  # noqa: ANN401
-        """Pixels, anything that numpy turns into an array."""
 
 
 @dataclass(frozen=True)
@@ -42,7 +31,7 @@ class View:
     times: range  #: frames of the traces; one frame if there is no time
 
 
-def choose_view(recording: Planes, frame: int | None = None) -> View:
+def choose_view(recording: Recording, frame: int | None = None) -> View:
     """The place that brightens most over the recording, and the frame where it does.
 
     Parameters
@@ -84,7 +73,7 @@ class CellTraces:
     disc: Float  #: mean over the disc
 
 
-def cell_traces(recordings: Mapping[str, Planes], view: View) -> dict[str, CellTraces]:
+def cell_traces(recordings: Mapping[str, Recording], view: View) -> dict[str, CellTraces]:
     """Traces of each recording at the shown cell; the same pixels of all of them."""
     rows = slice(max(0, view.y - CELL_RADIUS), view.y + CELL_RADIUS + 1)
     columns = slice(max(0, view.x - CELL_RADIUS), view.x + CELL_RADIUS + 1)
@@ -100,7 +89,7 @@ def cell_traces(recordings: Mapping[str, Planes], view: View) -> dict[str, CellT
     }
 
 
-def _brightening(recording: Planes) -> tuple[Float, NDArray[np.intp]]:
+def _brightening(recording: Recording) -> tuple[Float, NDArray[np.intp]]:
     """Maximum minus mean over time of the blurred frames, and when the maximum was."""
     peak = total = when = None
     indices = np.unique(np.linspace(0, recording.shape[0] - 1, SEARCHED_FRAMES).astype(int))
@@ -115,7 +104,7 @@ def _brightening(recording: Planes) -> tuple[Float, NDArray[np.intp]]:
     return peak - total / len(indices), when
 
 
-def _blurred(recording: Planes, indices: NDArray[np.intp]) -> Iterator[tuple[int, Float]]:
+def _blurred(recording: Recording, indices: NDArray[np.intp]) -> Iterator[tuple[int, Float]]:
     from scipy.ndimage import gaussian_filter
 
     for index in indices:
@@ -123,7 +112,7 @@ def _blurred(recording: Planes, indices: NDArray[np.intp]) -> Iterator[tuple[int
         yield int(index), gaussian_filter(plane, CELL_SIGMA)
 
 
-def _structure(recording: Planes) -> tuple[Float, NDArray[np.intp]]:
+def _structure(recording: Recording) -> tuple[Float, NDArray[np.intp]]:
     """Variance of a single plane around each pixel."""
     from scipy.ndimage import gaussian_filter
 

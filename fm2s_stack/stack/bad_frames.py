@@ -8,6 +8,7 @@ removed, no permission, no connection) is no bad frame but an error under every 
 
 from __future__ import annotations
 
+import math
 import re
 from bisect import bisect_right
 from collections.abc import Mapping, MutableMapping, Sequence
@@ -244,12 +245,7 @@ def _readable_neighbours(
 
 def _trial(stack: Stack, t: int) -> tuple[int, int]:
     """First frame of the file or trial that a frame is in, and one past its last."""
-    frames = stack.image.shape[0]
-    if len(stack.breaks) >= frames - 1:  # a frame a file: these are no trials
-        return 0, frames
-    edges = (0, *stack.breaks, frames)
-    number = bisect_right(edges, t)
-    return edges[number - 1], edges[number]
+    return stack.trials[bisect_right(stack.trials, (t, math.inf)) - 1]
 
 
 def _moved(place: Place, along: StackAxis, index: int) -> Place:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
+from itertools import pairwise
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -56,6 +57,16 @@ class Stack:
     notes: tuple[str, ...] = ()  #: what was assumed or dropped, to be said aloud
     headers: Mapping[str, str] = field(default_factory=dict)  #: raw metadata by name
     asked: Mapping[str, str] = field(default_factory=dict)  #: ``axes``, ``series`` where given
+
+    @property
+    def trials(self) -> tuple[tuple[int, int], ...]:
+        """First frame, and one past the last, of each file or trial; of `array`.
+
+        Where every frame is a file, they are one recording all the same.
+        """
+        frames = self.image.shape[0]
+        breaks = self.breaks if len(self.breaks) < frames - 1 else ()
+        return tuple(pairwise((0, *breaks, frames)))
 
     def plane(self, t: int, c: int, z: int) -> NDArray[np.generic]:
         """Pixels of one plane, shape (y, x), indices into `array`."""
