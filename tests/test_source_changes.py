@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 import tifffile
 from cli_tools import attributes, level, recording
-from test_resume import FIT, StopAfter
+from resume_tools import FIT, StopAfter
 
 from fm2s_stack import denoise_stack, open_stack
 from fm2s_stack.check.repair import repair_output
