@@ -13,38 +13,39 @@ POSITIONS = np.array([3.0, 7.5, 20.0])
 WHOLE = slice(0, 6), slice(0, 9)
 
 
-def planes_of(others: int = 2) -> Background:
+def background_of(others: int = 2) -> Background:
     rng = np.random.default_rng(0)
-    return Background(POSITIONS, rng.normal(100, 20, (3, others, 6, 9)).astype(np.float32))
+    lines = np.stack([rng.normal(0, 5, (3, others)), rng.uniform(0.5, 1.5, (3, others))], axis=-1)
+    return Background(rng.normal(100, 20, (others, 6, 9)).astype(np.float32), POSITIONS, lines)
 
 
 @given(st.floats(-10, 40), st.integers(0, 1))
-def test_between_two_means_each_pixel_is_interpolated_and_beyond_held(position, other):
-    background = planes_of()
+def test_between_two_knots_the_line_is_interpolated_and_beyond_held(position, other):
+    background = background_of()
     got = background.at(Place(position, other), *WHOLE)
     assert got.dtype == np.float32
-    for pixel in np.ndindex(6, 9):
-        means = background.planes[:, other, *pixel]
-        assert abs(got[pixel] - np.interp(position, POSITIONS, means)) < 1e-3
+    lift, factor = (np.interp(position, POSITIONS, background.lines[:, other, i]) for i in (0, 1))
+    np.testing.assert_allclose(got, lift + factor * background.mean[other], rtol=1e-5)
 
 
-@pytest.mark.parametrize(("position", "mean"), [(3.0, 0), (7.5, 1), (20.0, 2), (-1e9, 0), (1e9, 2)])
-def test_at_a_mean_and_beyond_the_last_it_is_that_mean(position, mean):
-    background = planes_of()
+@pytest.mark.parametrize(("position", "knot"), [(3.0, 0), (7.5, 1), (20.0, 2), (-1e9, 0), (1e9, 2)])
+def test_at_a_knot_and_beyond_the_last_its_line_holds(position, knot):
+    background = background_of()
+    lift, factor = background.lines[knot, 1]
     got = background.at(Place(position, 1), *WHOLE)
-    np.testing.assert_allclose(got, background.planes[mean, 1], rtol=1e-6)
+    np.testing.assert_allclose(got, lift + factor * background.mean[1], rtol=1e-5)
 
 
 @pytest.mark.parametrize("position", [1.0, 5.0, 30.0])
 def test_the_origin_is_added_to_rows_and_columns(position):
-    background = planes_of()
+    background = background_of()
     whole = background.at(Place(position), *WHOLE)
     got = background.at(Place(position, origin=(2, 3)), slice(1, 3), slice(0, 5))
     np.testing.assert_array_equal(got, whole[3:5, 3:8])
 
 
 def test_what_has_one_other_holds_for_all_of_them():
-    background = planes_of(others=1)
+    background = background_of(others=1)
     np.testing.assert_array_equal(
         background.at(Place(5.0, 4), *WHOLE), background.at(Place(5.0, 0), *WHOLE)
     )
@@ -59,45 +60,43 @@ def test_a_flat_background_is_one_level_everywhere(place):
 SEEN = [0, 1, 5, 6, 7, 11, 13, 14, 19, 22, 25, 26, 28, 29]
 
 
-def frames_of(length: int = 30) -> np.ndarray:
-    return np.random.default_rng(1).integers(0, 1000, (length, 2, 4, 5)).astype(np.uint16)
+def scene() -> np.ndarray:
+    return np.random.default_rng(1).uniform(50, 1000, (2, 24, 30))
 
 
-def means_of(seen: list[int] = SEEN, runs: int = 8) -> Means:
-    means, frames = Means(30, runs, (2, 4, 5)), frames_of()
+def means_of(seen: list[int], knots: int, frames: np.ndarray) -> Background:
+    means = Means(30, knots, frames.shape[1:], 2)
     for t in seen:
         means.add(t, frames[t])
-    return means
+    return means.background()
 
 
-def require_means(background: Background, runs: int, seen: list[int]) -> None:
-    """Assert that each run's mean is that of the planes within it."""
-    groups = [[t for t in seen if i <= t * runs / 30 < i + 1] for i in range(runs)]
-    groups = [group for group in groups if group]
-    np.testing.assert_allclose(background.positions, [np.mean(group) for group in groups])
-    expected = [frames_of()[group].mean(axis=0) for group in groups]
-    np.testing.assert_allclose(background.planes, expected, rtol=1e-6)
+def test_the_mean_is_that_of_all_planes_seen():
+    frames = np.random.default_rng(1).integers(0, 1000, (30, 2, 4, 5)).astype(np.uint16)
+    background = means_of(SEEN, 4, frames)
+    np.testing.assert_allclose(background.mean, frames[SEEN].mean(axis=0), rtol=1e-6)
 
 
-@pytest.mark.parametrize("runs", [1, 2, 4, 8])
-def test_the_means_are_those_of_the_planes_of_each_run(runs):
-    require_means(means_of().background(runs), runs, SEEN)
+@pytest.mark.parametrize("knots", [1, 3, 6])
+def test_light_that_fades_is_followed_at_every_knot(knots):
+    fading = np.exp(-np.arange(30) / 40)[:, None, None, None]
+    frames = 200 + fading * scene()
+    background = means_of(SEEN, knots, frames)
+    groups = [[t for t in SEEN if i <= t * knots / 30 < i + 1] for i in range(knots)]
+    for knot, group in enumerate(groups):
+        assert background.positions[knot] == pytest.approx(np.mean(group))
+        for other in (0, 1):
+            got = background.at(
+                Place(background.positions[knot], other), slice(0, 24), slice(0, 30)
+            )
+            np.testing.assert_allclose(got, frames[group, other].mean(axis=0), rtol=1e-5)
 
 
-def test_a_run_without_planes_has_no_mean():
-    require_means(means_of([0, 1, 28]).background(8), 8, [0, 1, 28])
+def test_a_run_without_planes_has_no_knot():
+    background = means_of([0, 1, 28], 8, np.broadcast_to(scene(), (30, 2, 24, 30)))
+    np.testing.assert_allclose(background.positions, [0.5, 28])
 
 
-@pytest.mark.parametrize("runs", [1, 2, 4, 8])
-@pytest.mark.parametrize("left_out", [0, 13, 29])
-def test_a_plane_can_be_left_out_and_nothing_changes(runs, left_out):
-    means, frames = means_of(), frames_of()
-    others = [t for t in SEEN if t != left_out]
-    require_means(means.without(runs, left_out, frames[left_out]), runs, others)
-    require_means(means.background(runs), runs, SEEN)
-
-
-def test_a_plane_that_is_its_run_can_be_left_out():
-    means = means_of([0, 1, 28])
-    require_means(means.without(8, 28, frames_of()[28]), 8, [0, 1])
-    require_means(means.background(8), 8, [0, 1, 28])
+def test_a_dark_recording_has_a_background_of_its_level():
+    background = means_of(SEEN, 4, np.full((30, 1, 8, 8), 7))
+    np.testing.assert_allclose(background.at(Place(12.0), slice(0, 8), slice(0, 8)), 7)

@@ -21,87 +21,92 @@ class Place:
 
 @dataclass(frozen=True, eq=False)
 class Background:
-    """Mean planes along the stack axis, and what lies between two of them by interpolation.
+    """The mean plane of a recording, and how its brightness drifts.
 
-    Before the first and after the last mean the nearest one holds.
+    At a knot the background is ``lift + factor * mean``, between two knots what lies between
+    them; before the first and after the last the nearest one holds. One mean has a tenth of the
+    noise of many, and noise of the background is in every result.
     """
 
-    positions: NDArray[np.float64]  #: of each mean along the stack axis, ascending
-    #: grey levels, shape (means, others, y, x); others: the planes at one position. Of lengths
-    #: 1 where the background is the same everywhere.
-    planes: NDArray[np.float32]
+    mean: NDArray[np.float32]  #: grey levels, shape (others, y, x): the planes at one position;
+    #: of lengths 1 where the background is the same everywhere
+    positions: NDArray[np.float64]  #: of the knots along the stack axis, ascending
+    lines: NDArray[np.float64]  #: lift (grey levels) and factor, shape (knots, others, 2)
 
     def at(self, place: Place, rows: slice, columns: slice) -> NDArray[np.float32]:
         """The background of a part of one plane, grey levels, shape (y, x) or (1, 1)."""
         y, x = place.origin
-        own = self.planes[:, min(place.other, self.planes.shape[1] - 1)]
-        if own.shape[1:] != (1, 1):
-            own = own[:, rows.start + y : rows.stop + y, columns.start + x : columns.stop + x]
-        (first, share), *second = shares_at(self.positions, place.position)
-        if not second:
-            return np.asarray(own[first])
-        after, rest = second[0]
-        return np.asarray(np.float32(share) * own[first] + np.float32(rest) * own[after])
+        other = min(place.other, len(self.mean) - 1)
+        lift, factor = self.line_at(place.position, other)
+        inside = (
+            slice(rows.start + y, rows.stop + y),
+            slice(columns.start + x, columns.stop + x),
+        )
+        return np.asarray(lift + factor * self.part(other, *inside), dtype=np.float32)
+
+    def part(self, other: int, rows: slice, columns: slice) -> NDArray[np.float32]:
+        """Rows and columns of the mean of one of the planes, grey levels."""
+        own = self.mean[other]
+        return np.asarray(own if own.shape == (1, 1) else own[rows, columns])
+
+    def line_at(self, position: float, other: int) -> tuple[np.float32, np.float32]:
+        """Lift (grey levels) and factor of the mean at a position."""
+        shares = shares_at(self.positions, position)
+        lift, factor = sum(share * self.lines[knot, other] for knot, share in shares)
+        return np.float32(lift), np.float32(factor)
 
 
 def flat_background(level: float) -> Background:
     """One grey level everywhere."""
-    return Background(np.zeros(1), np.full((1, 1, 1, 1), level, np.float32))
+    return Background(np.full((1, 1, 1), level, np.float32), np.zeros(1), np.array([[[0.0, 1.0]]]))
 
 
 class Means:
-    """Sums of sampled planes in runs along the stack, from which backgrounds are made.
+    """Sums of sampled planes, from which a background is made.
 
     Parameters
     ----------
     length
         Planes of the stack along its axis.
-    runs
-        Runs it is cut into at the finest: a power of two.
+    knots
+        Runs it is cut into, of each of which the brightness is known, at most.
     shape
         Of what is at one position: (others, y, x).
+    step
+        Pixels between those by which the brightness is known.
     """
 
-    def __init__(self, length: int, runs: int, shape: tuple[int, int, int]) -> None:
-        self._length, self._runs = length, runs
-        self._sums = np.zeros((runs, *shape))
-        self._counts = np.zeros(runs)
-        self._places = np.zeros(runs)
+    def __init__(self, length: int, knots: int, shape: tuple[int, int, int], step: int) -> None:
+        self._length, self._step = length, step
+        self._sum = np.zeros(shape)
+        self._runs = np.zeros((knots, *self._few(self._sum).shape))
+        self._counts, self._places = np.zeros(knots), np.zeros(knots)
 
     def add(self, position: int, planes: NDArray[np.generic]) -> None:
         """Take the planes at one position, shape (others, y, x), grey levels."""
-        run = position * self._runs // self._length
-        self._sums[run] += planes
+        run = position * len(self._runs) // self._length
+        self._sum += planes.astype(np.float64)
+        self._runs[run] += self._few(planes)
         self._counts[run] += 1
         self._places[run] += position
 
-    def background(self, runs: int) -> Background:
-        """The means of so many runs, a power of two up to the finest."""
-        sums, counts, places = (self._joined(a, runs) for a in self._all())
-        there = counts > 0
-        counts = counts[there]
-        planes = sums[there] / counts[:, None, None, None]
-        return Background(places[there] / counts, planes.astype(np.float32))
+    def background(self) -> Background:
+        """The mean, with its brightness in each run by least squares."""
+        there = self._counts > 0
+        counts = self._counts[there]
+        mean = self._sum / counts.sum()
+        few = self._few(mean)
+        runs = self._runs[there] / counts[:, None, None, None]
+        lines = [[_line(one, plane) for one, plane in zip(few, run, strict=True)] for run in runs]
+        return Background(mean.astype(np.float32), self._places[there] / counts, np.array(lines))
 
-    def without(self, runs: int, position: int, planes: NDArray[np.generic]) -> Background:
-        """The same as if the planes at one position had not been among them."""
-        self._take(position, planes, -1)
-        try:
-            return self.background(runs)
-        finally:
-            self._take(position, planes, 1)
+    def _few(self, planes: NDArray[np.generic]) -> NDArray[np.generic]:
+        return planes[:, :: self._step, :: self._step]
 
-    def _take(self, position: int, planes: NDArray[np.generic], sign: int) -> None:
-        run = position * self._runs // self._length
-        self._sums[run] += sign * planes.astype(np.float64)
-        self._counts[run] += sign
-        self._places[run] += sign * position
 
-    def _all(self) -> tuple[NDArray[np.float64], NDArray[np.float64], NDArray[np.float64]]:
-        return self._sums, self._counts, self._places
-
-    def _joined(self, values: NDArray[np.float64], runs: int) -> NDArray[np.float64]:
-        joined: NDArray[np.float64] = values.reshape(
-            runs, self._runs // runs, *values.shape[1:]
-        ).sum(axis=1)
-        return joined
+def _line(mean: NDArray[np.generic], run: NDArray[np.generic]) -> tuple[float, float]:
+    """Lift and factor by which the mean becomes the mean of a run."""
+    spread = mean - mean.mean()
+    power = float((spread**2).sum())
+    factor = float((spread * run).sum()) / power if power > 0 else 1.0
+    return float(run.mean() - factor * mean.mean()), factor

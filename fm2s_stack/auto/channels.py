@@ -5,9 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
-from torch import Tensor
 
 from fm2s_stack.noise_model import NoiseModel
 
@@ -16,7 +14,7 @@ BRIGHTNESS = 0.1  #: of the channel that tells the background, per deviation of 
 
 def channel_count(planes: int) -> int:
     """Channels of the network for windows of so many planes."""
-    return planes + 2
+    return planes + 3
 
 
 @dataclass(frozen=True, eq=False)
@@ -50,7 +48,12 @@ class Scale:
         return np.asarray(self.background + self.deviation * deviations, dtype=np.float64)
 
 
-def channels_of(deviations: NDArray[np.float32], scale: Scale, missing: float) -> Tensor:
+def channels_of(
+    deviations: NDArray[np.float32],
+    scale: Scale,
+    missing: float,
+    projected: NDArray[np.float32],
+) -> NDArray[np.float32]:
     """The channels for one plane, shape (channels, y, x).
 
     Parameters
@@ -61,7 +64,9 @@ def channels_of(deviations: NDArray[np.float32], scale: Scale, missing: float) -
         Of that part of the plane.
     missing
         Part of the neighbours that others stand in for.
+    projected
+        What of the plane lies in the recording's components, shape (y, x).
     """
     shape = deviations.shape[1:]
-    told = [np.broadcast_to(scale.brightness, shape), np.full(shape, missing, np.float32)]
-    return torch.from_numpy(np.concatenate([deviations, np.stack(told)]))
+    told = np.broadcast_to(scale.brightness, shape), np.full(shape, missing, np.float32)
+    return np.concatenate([deviations, np.stack([*told, projected])])

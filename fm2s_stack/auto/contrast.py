@@ -15,12 +15,13 @@ from numpy.typing import NDArray
 from torch.nn import functional
 
 from fm2s_stack.auto import network
-from fm2s_stack.auto.channels import channel_count
 from fm2s_stack.auto.lesson import Crop, Lesson, draw_crop, stream_of
 from fm2s_stack.auto.recorrupt import Recorruption
 from fm2s_stack.auto.sharing import SideBySide, in_turn
 from fm2s_stack.fm2s.fit import one_thread
 from fm2s_stack.progress import Pulse, unheard
+
+Kernels = list[tuple[torch.Tensor, torch.Tensor]]
 
 CROPS = 192  #: that it is measured on
 STRENGTH = 0.5  #: of the added noise: the network sees little more than it will have to do with
@@ -30,6 +31,7 @@ PARTS = (
 )
 FIRST_STREAM = 100  #: of the random streams: far from those of the training
 LEAST = 0.5  #: part that is kept; a network that kept less could not be made up for
+LIVELY = 4.0  #: deviations by which the mean of a square's neighbours must differ from the others
 SEEN = 5.0  #: errors by which changes must exceed none at all
 SURE = 0.04  #: error of the part, beyond which it is not corrected
 
@@ -58,8 +60,8 @@ def contrast_kept(
     float
         1 where it cannot be known well enough, as in a recording in which nothing changes.
     """
+    kernels = network.layers(torch.from_numpy(weights), lesson.channels)
     recorruption = Recorruption(lesson.noise, lesson.skewness)
-    kernels = network.layers(torch.from_numpy(weights), channel_count(lesson.reach.count))
 
     def products(part: int) -> torch.Tensor:
         pulse()
@@ -78,17 +80,25 @@ def contrast_kept(
     return float(np.clip(kept, LEAST, 1.0)) if error < SURE else 1.0
 
 
-def _products(
-    kernels: list[tuple[torch.Tensor, torch.Tensor]], crops: list[Crop]
-) -> tuple[float, float]:
+def _products(kernels: Kernels, crops: list[Crop]) -> tuple[float, float]:
     """Products of results, and of their inputs, with the other versions of crops."""
     inputs = torch.stack([crop.inputs for crop in crops])
     with torch.no_grad():
         made = network.run(kernels, inputs)
     inner = slice(network.HALO, -network.HALO)
     other = _means(torch.stack([crop.target for crop in crops]))
-    result, own = _means(made), _means(inputs[:, 0, inner, inner])
+    lively = _lively(inputs[:, 1 : crops[0].neighbours + 1, inner, inner])
+    result, own = _means(made) * lively, _means(inputs[:, 0, inner, inner]) * lively
     return float(np.vdot(result, other)), float(np.vdot(own, other))
+
+
+def _lively(neighbours: torch.Tensor) -> NDArray[np.bool_]:
+    """Squares in which something happens, as neighbours tell, whose noise is their own."""
+    if not neighbours.shape[1]:
+        return np.ones(1, bool)
+    mean = _means(neighbours.mean(dim=1))
+    noise = np.median(np.abs(mean - np.median(mean))) * 1.4826
+    return np.asarray(mean > LIVELY * noise)
 
 
 def _means(planes: torch.Tensor) -> NDArray[np.float64]:

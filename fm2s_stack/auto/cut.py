@@ -39,3 +39,22 @@ def cut(own: Bounds, length: int, halo: int, multiple: int = 1) -> Cut:
     mirrored = np.where(places < length, places, 2 * length - 1 - places)
     first = int(mirrored.min())
     return Cut(slice(first, int(mirrored.max()) + 1), mirrored - first)
+
+
+def mirrored(pixels: NDArray[np.float32], y: Cut, x: Cut) -> NDArray[np.float32]:
+    """What was read, shape (..., y, x), with the mirrored pixels."""
+    for cut_, axis in ((y, -2), (x, -1)):
+        order = cut_.order
+        if len(order) != pixels.shape[axis] or order[0] or np.any(np.diff(order) != 1):
+            pixels = np.take(pixels, order, axis)
+    return pixels
+
+
+def widened(read: slice, length: int, block: int) -> slice:
+    """What is read, from the beginning of a block to the end of one, or of the plane."""
+    return slice(read.start // block * block, min(-(-read.stop // block) * block, length))
+
+
+def within(read: slice, wide: slice) -> slice:
+    """Where what is read lies in what is widened."""
+    return slice(read.start - wide.start, read.stop - wide.start)

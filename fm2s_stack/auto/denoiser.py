@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
 
 import numpy as np
 import torch
@@ -13,7 +14,8 @@ from torch import Tensor
 from fm2s_stack.auto import network
 from fm2s_stack.auto.background import Background, Place
 from fm2s_stack.auto.channels import Scale, channel_count, channels_of
-from fm2s_stack.auto.cut import cut
+from fm2s_stack.auto.components import BLOCK, Components, no_components
+from fm2s_stack.auto.cut import cut, mirrored, widened, within
 from fm2s_stack.auto.reach import Reach, Window
 from fm2s_stack.fm2s.blending import shares_at
 from fm2s_stack.fm2s.fit import one_thread
@@ -26,6 +28,23 @@ from fm2s_stack.settings import Auto, NanPolicy, Precision
 
 Planes = NDArray[np.generic]
 Kernels = list[tuple[Tensor, Tensor]]
+
+HALO = max(network.HALO, BLOCK)  #: of cuts on the grid of tiles, which is one of blocks too
+
+
+STUDY = (
+    "background",
+    "background_positions",
+    "background_lines",
+    "component_ranks",
+    "components",
+)
+
+
+def from_study(arrays: Mapping[str, NDArray[Any]]) -> tuple[Background, Components]:
+    """Background and components from `NeighbourDenoiser.study`."""
+    mean, positions, lines, ranks, bases = (arrays[name] for name in STUDY)
+    return Background(mean, positions, lines), Components(ranks, bases)
 
 
 @dataclass(frozen=True, eq=False)
@@ -68,7 +87,19 @@ class NeighbourDenoiser:
     loss: tuple[float, ...] = ()  #: final training loss of each network
     nan: NanPolicy = "refuse"  #: what happens to pixels that carry no light
     precision: Precision = "float32"  #: arithmetic of the networks
-    halo: int = network.HALO  #: pixels to each side that a result depends on
+    components: Components = field(default_factory=no_components)  #: of the recording
+    halo: int = HALO  #: pixels to each side that a result depends on
+
+    @property
+    def study(self) -> dict[str, NDArray[Any]]:
+        """What is known of the recording as a whole, as arrays named as in `STUDY`."""
+        return {
+            "background": self.background.mean,
+            "background_positions": self.background.positions,
+            "background_lines": self.background.lines,
+            "component_ranks": self.components.ranks,
+            "components": self.components.bases,
+        }
 
     def __call__(
         self,
@@ -201,18 +232,32 @@ class NeighbourDenoiser:
             cut(own, size, network.HALO, network.SQUARE)
             for own, size in zip((tile.rows, tile.columns), window.planes.shape[1:], strict=True)
         )
-        scale = Scale.of(self.background.at(place, y.read, x.read), self.noise)
-        deviations = scale.deviations(window.planes[:, y.read, x.read])
-        for deviation, valid in zip(deviations, window.light, strict=True):
-            if valid is not None:
-                deviation[~valid[y.read, x.read]] = 0
-        deviations[list(window.absent)] = 0
-        shown = channels_of(deviations, scale, window.missing)[:, y.order[:, None], x.order]
-        made = sum(share * self._run(layers, shown) for share, layers in kernels)
+        scale, shown = self._shown(window, place, (y.read, x.read))
+        tensor = torch.from_numpy(mirrored(shown, y, x))
+        made = sum(share * self._run(layers, tensor) for share, layers in kernels)
         rows, columns = (b - a for a, b in (tile.rows, tile.columns))
         around = (tile.rows[0] - y.read.start, tile.columns[0] - x.read.start)
         inner = (slice(around[0], around[0] + rows), slice(around[1], around[1] + columns))
         return scale.part(inner).levels(np.asarray(made)[:rows, :columns])
+
+    def _shown(
+        self, window: Seen, place: Place, read: tuple[slice, slice]
+    ) -> tuple[Scale, NDArray[np.float32]]:
+        """The scale of a part of the plane, and what the network is shown of it."""
+        wide = [
+            widened(part, n, BLOCK) for part, n in zip(read, window.planes.shape[1:], strict=True)
+        ]
+        scale = Scale.of(self.background.at(place, *wide), self.noise)
+        deviations = scale.deviations(window.planes[:, *wide])
+        for deviation, valid in zip(deviations, window.light, strict=True):
+            if valid is not None:
+                deviation[~valid[*wide]] = 0
+        deviations[list(window.absent)] = 0
+        origin = (place.origin[0] + wide[0].start, place.origin[1] + wide[1].start)
+        projected = self.components.project(deviations[0], place.other, origin)
+        inner = (within(read[0], wide[0]), within(read[1], wide[1]))
+        part = scale.part(inner)
+        return part, channels_of(deviations[:, *inner], part, window.missing, projected[inner])
 
     def _run(self, kernels: Kernels, shown: Tensor) -> NDArray[np.float32]:
         kernel = kernels[0][0]

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 import torch
@@ -12,8 +12,9 @@ from torch import Tensor
 
 from fm2s_stack.auto import network
 from fm2s_stack.auto.background import Background, Place
-from fm2s_stack.auto.channels import Scale, channels_of
-from fm2s_stack.auto.cut import cut
+from fm2s_stack.auto.channels import Scale, channel_count, channels_of
+from fm2s_stack.auto.components import BLOCK, Components, no_components
+from fm2s_stack.auto.cut import cut, mirrored, widened, within
 from fm2s_stack.auto.reach import Bounds, Reach
 from fm2s_stack.auto.recorrupt import Recorruption
 from fm2s_stack.auto.skewness import Skewness
@@ -47,6 +48,12 @@ class Lesson:
     crop: int  #: side of the training crops, pixels, even
     steps: int  #: of Adam
     seed: int  #: of every random stream
+    components: Components = field(default_factory=no_components)  #: of the recording
+
+    @property
+    def channels(self) -> int:
+        """Of the network."""
+        return channel_count(self.reach.count)
 
 
 def stream_of(lesson: Lesson, number: int) -> np.random.Generator:
@@ -60,6 +67,7 @@ class Crop:
 
     inputs: Tensor  #: channels of the window, recorrupted, shape (channels, y, x) with the halo
     target: Tensor  #: the plane, recorrupted the other way, shape (y, x)
+    neighbours: int  #: channels of the input that are its neighbours, after the plane itself
 
 
 def draw_crop(
@@ -87,19 +95,27 @@ def draw_crop(
         cut(_place(size, lesson.crop, random), size, network.HALO, network.SQUARE)
         for size in run.planes.shape[1:]
     )
-    read = run.planes[list(window.planes), y.read, x.read]
-    scale = Scale.of(lesson.background.at(run.place_of(at), y.read, x.read), lesson.noise)
+    here = run.place_of(at)
+    wide = [widened(c.read, n, BLOCK) for c, n in zip((y, x), run.planes.shape[1:], strict=True)]
+    read = run.planes[list(window.planes), wide[0], wide[1]]
+    scale = Scale.of(lesson.background.at(here, *wide), lesson.noise)
     noise = recorruption.draw(_level(read, window.absent), random) / scale.deviation
     deviations = scale.deviations(read)
     deviations[list(window.absent)] = 0
     target = deviations[0] - noise / np.float32(strength)
     deviations[0] += noise * np.float32(strength)
-    mirrored = np.ix_(y.order, x.order)
-    inputs = channels_of(deviations, scale, window.missing)[:, mirrored[0], mirrored[1]]
-    flips = FLIPS[random.integers(len(FLIPS))]
-    inner = slice(network.HALO, -network.HALO)
-    wanted = torch.from_numpy(target[mirrored][inner, inner])
-    return Crop(torch.flip(inputs, flips), torch.flip(wanted, flips))
+    origin = (here.origin[0] + wide[0].start, here.origin[1] + wide[1].start)
+    projected = lesson.components.project(deviations[0], here.other, origin)
+    inner = (within(y.read, wide[0]), within(x.read, wide[1]))
+    shown = channels_of(deviations[:, *inner], scale.part(inner), window.missing, projected[inner])
+    core = slice(network.HALO, -network.HALO)
+    wanted = mirrored(target[inner], y, x)[core, core]
+    flip = FLIPS[random.integers(len(FLIPS))]
+    return Crop(_flipped(mirrored(shown, y, x), flip), _flipped(wanted, flip), len(deviations) - 1)
+
+
+def _flipped(pixels: NDArray[np.float32], axes: tuple[int, ...]) -> Tensor:
+    return torch.from_numpy(np.ascontiguousarray(np.flip(pixels, axes)))
 
 
 def _level(read: NDArray[np.generic], absent: tuple[int, ...]) -> NDArray[np.float32]:

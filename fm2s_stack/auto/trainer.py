@@ -12,7 +12,6 @@ from torch import Tensor
 from torch.nn import functional
 
 from fm2s_stack.auto import network
-from fm2s_stack.auto.channels import channel_count
 from fm2s_stack.auto.contrast import contrast_kept, with_contrast
 from fm2s_stack.auto.lesson import Lesson, draw_crop, stream_of
 from fm2s_stack.auto.recorrupt import Recorruption
@@ -41,9 +40,8 @@ class Trainer:
 
     def __init__(self, lesson: Lesson, device: str = "cpu") -> None:
         self._lesson, self._device = lesson, device
-        channels = channel_count(lesson.reach.count)
         start = torch.Generator().manual_seed(lesson.seed)
-        self.parameters = network.initial_parameters(channels, start).to(device)
+        self.parameters = network.initial_parameters(lesson.channels, start).to(device)
         self._adam = torch.optim.Adam([self.parameters], lr=LEARNING_RATE, betas=DECAYS)
         self._recorruption = Recorruption(lesson.noise, lesson.skewness)
         self._streams = [stream_of(lesson, share) for share in range(SHARES)]
@@ -127,4 +125,4 @@ def train(
     trainer.run(side_by_side, progress, pulse)
     weights = trainer.parameters.cpu().numpy()
     kept = contrast_kept(lesson, weights, side_by_side, pulse)
-    return with_contrast(weights, channel_count(lesson.reach.count), kept), trainer.loss
+    return with_contrast(weights, lesson.channels, kept), trainer.loss

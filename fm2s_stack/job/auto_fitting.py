@@ -18,7 +18,8 @@ from fm2s_stack.engine.device_pool import DevicePool
 from fm2s_stack.engine.faults import compute_on
 from fm2s_stack.fm2s.fit import Fitted
 from fm2s_stack.image import StackAxis
-from fm2s_stack.job.auto_sampling import looks_of, measure_background, training_runs
+from fm2s_stack.job.auto_measuring import study
+from fm2s_stack.job.auto_sampling import looks_of, training_runs
 from fm2s_stack.job.noise import measure_noise
 from fm2s_stack.job.sampling import Window, measure_channel
 from fm2s_stack.progress import Progress
@@ -39,11 +40,13 @@ def measure_auto(
         If a plane cannot be read.
     """
     noise = measure_noise(stack, c, progress=told)
+    background, components = study(stack, c, fit, along, noise, told)
     reach = reach_of(auto.neighbours or 0, causal=auto.causal)
     return NeighbourDenoiser(
         weights=np.empty((0, parameter_count(channel_count(reach.count))), np.float32),
         positions=np.empty(0),
-        background=measure_background(stack, c, fit, along, noise, told),
+        background=background,
+        components=components,
         noise=noise,
         reach=reach,
         intensity=measure_channel(stack, c, fit, told),
@@ -85,6 +88,7 @@ def train_auto(
         crop=fit.crop or min(runs[0].planes.shape[1:]),
         steps=fit.draws,
         seed=seed,
+        components=denoiser.components,
     )
     pulse, told = partial(progress.advance, 0), lambda step: done(step, fit.draws)
     if devices.kind == "cpu":

@@ -7,31 +7,23 @@ from collections.abc import Iterator
 import numpy as np
 from numpy.typing import NDArray
 
-from fm2s_stack.auto.background import Background, Means, Place, flat_background
+from fm2s_stack.auto.background import Background, Place
+from fm2s_stack.auto.components import BLOCK
 from fm2s_stack.auto.lesson import Run
 from fm2s_stack.auto.reach import Bounds, Reach
 from fm2s_stack.auto.skewness import Look
 from fm2s_stack.engine.near import segment_at, segments_of
 from fm2s_stack.fm2s.padding import fill_invalid, valid_pixels
 from fm2s_stack.image import StackAxis
-from fm2s_stack.job.planning import BACKGROUND_PIXELS, TRAINED_PIXELS
+from fm2s_stack.job.planning import TRAINED_PIXELS
 from fm2s_stack.job.sampling import GOLDEN, Window, read_for_fit, spread
-from fm2s_stack.noise_model import NoiseModel
 from fm2s_stack.progress import Progress
 from fm2s_stack.settings import FitSettings
 from fm2s_stack.stack.base import Stack
 from fm2s_stack.stack.reading import Box
 
-BACKGROUND_PLANES = 512  #: that the background is the mean of, at most
-RUN_PLANES = 16  #: of one mean of the background, at least
-MOST_RUNS = 32  #: means of the background, at most
-PROBES = 24  #: planes by which the number of means is chosen
-PROBE_STEP = 4  #: pixels between those that are looked at
-BETTER = 0.99  #: part of the error that a background of more means must come down to
 LOOKS = 16  #: planes that the skewness is measured on
 RUN_LENGTH = 18  #: planes of a run that is trained on where not all are
-
-Shape3 = tuple[int, int, int]
 
 
 def read_planes(stack: Stack, box: Box, fit: FitSettings, told: Progress) -> NDArray[np.generic]:
@@ -42,74 +34,6 @@ def read_planes(stack: Stack, box: Box, fit: FitSettings, told: Progress) -> NDA
     flat = planes.reshape(-1, *planes.shape[2:])
     filled = [fill_invalid(plane.astype(np.float32), valid_pixels(plane)) for plane in flat]
     return np.stack(filled).reshape(planes.shape)
-
-
-def measure_background(
-    stack: Stack, c: int, fit: FitSettings, along: StackAxis, noise: NoiseModel, told: Progress
-) -> Background:
-    """The slow background of a channel; flat where planes do not show one thing over time.
-
-    As many means along the recording as predict planes best that are left out of them.
-    """
-    frames, _, *rest = stack.image.shape
-    shape: Shape3 = (rest[0], rest[1], rest[2])
-    pixels = int(np.prod(shape))
-    runs = _most_runs(frames, pixels, shape[0])
-    if along == "z" or frames < RUN_PLANES or pixels > BACKGROUND_PIXELS:
-        return flat_background(noise.mean_level)
-    means, probe = Means(frames, runs, shape), Means(frames, runs, _strided(shape))
-    seen = []
-    for t in spread(frames, BACKGROUND_PLANES // shape[0]):
-        told.advance(0)
-        box = Box((t, t + 1), c, (0, shape[0]), (0, shape[1]), (0, shape[2]))
-        planes = read_planes(stack, box, fit, told)[0]
-        means.add(t, planes)
-        probe.add(t, planes[:, ::PROBE_STEP, ::PROBE_STEP])
-        seen.append((t, planes[:, ::PROBE_STEP, ::PROBE_STEP].astype(np.float32)))
-    chosen = _best_runs(probe, seen, runs, noise)
-    found = means.background(chosen) if chosen else flat_background(noise.mean_level)
-    return Background(found.positions + stack.t_start, found.planes)
-
-
-def _most_runs(frames: int, pixels: int, slices: int) -> int:
-    """The most means of a background that are tried: a power of two."""
-    looked_at = min(frames, max(BACKGROUND_PLANES // slices, RUN_PLANES))
-    most = min(MOST_RUNS, looked_at // RUN_PLANES, BACKGROUND_PIXELS // pixels)
-    return 1 << max(most.bit_length() - 1, 0)
-
-
-def _best_runs(
-    means: Means,
-    seen: list[tuple[int, NDArray[np.float32]]],
-    most: int,
-    noise: NoiseModel,
-) -> int:
-    """How many means predict planes best that were left out; 0: one level does as well."""
-    probes = [seen[i] for i in spread(len(seen), PROBES)]
-    flat = flat_background(noise.mean_level)
-    best, least = 0, np.mean([_error(planes, flat, t, noise) for t, planes in probes])
-    runs = 1
-    while runs <= most:
-        error = np.mean(
-            [_error(planes, means.without(runs, t, planes), t, noise) for t, planes in probes]
-        )
-        if error < BETTER * least:
-            best, least = runs, error
-        runs *= 2
-    return best
-
-
-def _error(
-    planes: NDArray[np.float32], background: Background, t: int, noise: NoiseModel
-) -> np.floating:
-    """Mean square of planes (others, y, x) around a background, in units of the noise."""
-    whole = slice(0, planes.shape[1]), slice(0, planes.shape[2])
-    there = np.stack([background.at(Place(t, other), *whole) for other in range(len(planes))])
-    return np.mean((planes - there) ** 2 / noise.variance(there))
-
-
-def _strided(shape: Shape3) -> Shape3:
-    return (shape[0], -(-shape[1] // PROBE_STEP), -(-shape[2] // PROBE_STEP))
 
 
 def training_runs(
@@ -147,15 +71,15 @@ def _run_places(
         whole = ((0, rows), (0, columns))
         yield from ((a, b, other, whole) for a, b in segments for other in range(others))
         return
-    side = int((TRAINED_PIXELS / (4 * length)) ** 0.5) // 2 * 2
+    side = int((TRAINED_PIXELS / (4 * length)) ** 0.5) // BLOCK * BLOCK
     high, wide = min(rows, side), min(columns, side)
     count = max(4, TRAINED_PIXELS // (length * high * wide))
     for i in range(count):
         middle = window.start + (2 * i + 1) * (window.stop - window.start) // (2 * count)
         a, b = segment_at(segments, middle)
         first = max(a, min(middle - length // 2, b - length))
-        y = int((i + 0.5) * GOLDEN % 1 * (rows - high)) // 2 * 2
-        x = int((i + 0.5) * GOLDEN**2 % 1 * (columns - wide)) // 2 * 2
+        y = int((i + 0.5) * GOLDEN % 1 * (rows - high)) // BLOCK * BLOCK
+        x = int((i + 0.5) * GOLDEN**2 % 1 * (columns - wide)) // BLOCK * BLOCK
         other = int((i + 0.5) * GOLDEN**3 % 1 * others)
         yield first, min(first + length, b), other, ((y, y + high), (x, x + wide))
 

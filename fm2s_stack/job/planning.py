@@ -22,7 +22,9 @@ INTENSITY_PIXELS = 2**23  #: pixels that the percentiles are taken of at most
 FIT_BYTES_PER_PIXEL = 24  #: raw, target, level, and what is read, while training
 WHOLE_BYTES_PER_PIXEL = 1500  #: hidden channels and their gradients, training whole planes
 TRAINED_PIXELS = 3 * 2**24  #: that -c auto is trained on at most, with all neighbours
-BACKGROUND_PIXELS = 2**24  #: of all means of a background together, at most
+STUDIED_PLANES = 512  #: that the background is the mean of, at most
+STUDIED_PIXELS = 2**24  #: of the planes at one position that have a background, at most
+COMPONENT_PIXELS = 2**27  #: of the planes that components are told from, at most
 NEIGHBOURS = 2  #: of a plane to each side where they are not told: more of them gain half a
 #: decibel, and let twice as much of an event be seen before it begins
 FRAME_FIT_PLANES = 16  #: planes of a unit at most where each is fitted: minutes, not hours
@@ -77,7 +79,7 @@ def plan_stack(
             whole_planes=per_frame or fit.nan == "keep",
             fit_bytes=0
             if per_frame or trained
-            else fit_bytes(shape, fit, slots, _block_bytes(stack)),
+            else fit_bytes(shape, fit, slots, _block_bytes(stack), stack.image.dtype.itemsize),
             unit_fit_bytes=whole_fit if per_frame else 0,
             cut=cut,
         )
@@ -141,10 +143,12 @@ def _decide_auto(stack: Stack, fit: FitSettings, auto: Auto) -> FitSettings:
     return replace(fit, mode=fit.mode or "stack", preset=replace(auto, neighbours=chosen))
 
 
-def fit_bytes(shape: Shape5, fit: FitSettings, fits_at_a_time: int, block_bytes: int) -> int:
+def fit_bytes(
+    shape: Shape5, fit: FitSettings, fits_at_a_time: int, block_bytes: int, itemsize: int
+) -> int:
     """Bytes that training holds at its peak."""
     if isinstance(fit.preset, Auto):
-        return _auto_bytes(shape, fits_at_a_time, block_bytes)
+        return _auto_bytes(shape, fits_at_a_time, block_bytes, itemsize)
     planes, pixels = shape[0] * shape[2], shape[3] * shape[4]
     if pixels <= FIT_PIXELS:
         trained, largest = min(affordable_planes(pixels, FIT_PLANES), planes) * pixels, pixels
@@ -157,13 +161,16 @@ def fit_bytes(shape: Shape5, fit: FitSettings, fits_at_a_time: int, block_bytes:
     return fits_at_a_time * one + 2 * min(INTENSITY_PIXELS, sampled) * 8
 
 
-def _auto_bytes(shape: Shape5, fits_at_a_time: int, block_bytes: int) -> int:
+def _auto_bytes(shape: Shape5, fits_at_a_time: int, block_bytes: int, itemsize: int) -> int:
     """Bytes that measuring and training hold for ``-c auto`` at their peak."""
     planes, pixels = shape[0] * shape[2], shape[3] * shape[4]
-    background = 16 * min(BACKGROUND_PIXELS, 32 * shape[2] * pixels)
+    held = min(COMPONENT_PIXELS, shape[0] * shape[2] * pixels, STUDIED_PLANES * pixels)
+    # Read, stacked, and the means with the sums they are made of.
+    studied = 2 * itemsize * held + 40 * min(STUDIED_PIXELS, shape[2] * pixels)
+    stored = 16 * 2 * min(STUDIED_PIXELS, shape[2] * pixels)  # the components, and the mean
     trained = 8 * min(TRAINED_PIXELS, planes * pixels)
     noise = 48 * min(2**24, planes * pixels)
-    return max(background + noise, fits_at_a_time * (trained + 2 * block_bytes)) + background
+    return max(studied, noise, fits_at_a_time * (trained + 2 * block_bytes)) + stored
 
 
 def affordable_planes(pixels: int, most: int) -> int:

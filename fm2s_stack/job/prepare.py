@@ -11,7 +11,7 @@ from fm2s_stack.engine.job import AnyDenoiser, Job, checkpoints_of
 from fm2s_stack.engine.room import require_devices
 from fm2s_stack.engine.work import Place
 from fm2s_stack.errors import OutputError, OutputExists, OutputIncomplete, StackError
-from fm2s_stack.job.auto_sampling import measure_background
+from fm2s_stack.job.auto_measuring import study
 from fm2s_stack.job.completing import put_back
 from fm2s_stack.job.fitting import measure_channels, train_channels
 from fm2s_stack.job.holding import Holding
@@ -171,12 +171,12 @@ def _networks(
 
 
 def _own(wanted: Wanted, c: int, lent: AnyDenoiser, told: Progress) -> AnyDenoiser:
-    """A denoiser of another output for this stack: the background is the stack's own."""
+    """A denoiser of another output for this stack: what is known of the stack is its own."""
     mine = replace(lent, nan=wanted.fit.nan)
     if not isinstance(mine, NeighbourDenoiser):
         return mine
-    background = measure_background(wanted.stack, c, wanted.fit, wanted.along, mine.noise, told)
-    return replace(mine, background=background)
+    found = study(wanted.stack, c, wanted.fit, wanted.along, mine.noise, told)
+    return replace(mine, background=found[0], components=found[1])
 
 
 def _job(

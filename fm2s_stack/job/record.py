@@ -18,13 +18,13 @@ from fm2s_stack.plan import Plan
 from fm2s_stack.settings import PIXEL_VERSION
 from fm2s_stack.stack.base import Identity, Stack
 from fm2s_stack.store.attributes import read_attributes, set_attributes
-from fm2s_stack.store.backgrounds import write_background
 from fm2s_stack.store.files import sync_folder
 from fm2s_stack.store.frozen import keep_frozen
 from fm2s_stack.store.headers import write_headers
 from fm2s_stack.store.integrity import flush_files
 from fm2s_stack.store.inventory import side_keys
 from fm2s_stack.store.provenance import describe_job
+from fm2s_stack.store.studies import write_study
 from fm2s_stack.store.weights import (
     create_weights,
     stored_weights_sha256,
@@ -135,8 +135,7 @@ def _store_fit(wanted: Wanted, denoisers: Sequence[AnyDenoiser], plan: Plan) -> 
         return ""
     for c, denoiser in enumerate(denoisers):
         if isinstance(denoiser, NeighbourDenoiser):
-            found = denoiser.background
-            write_background(path, c, found.positions, found.planes)
+            write_study(path, c, denoiser.study)
     weights, loss = _windows(denoisers, plan.along)
     create_weights(path, weights.shape, knots=denoisers[0].positions.tolist())
     write_weights(path, weights, loss)

@@ -10,8 +10,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from fm2s_stack.auto.background import Background
-from fm2s_stack.auto.denoiser import NeighbourDenoiser
+from fm2s_stack.auto.denoiser import STUDY, NeighbourDenoiser, from_study
 from fm2s_stack.auto.reach import reach_of
 from fm2s_stack.engine.job import AnyDenoiser
 from fm2s_stack.errors import OutputError, UsageError
@@ -21,7 +20,7 @@ from fm2s_stack.fm2s.network import COLLAPSED
 from fm2s_stack.noise_model import NoiseModel
 from fm2s_stack.settings import Auto, NanPolicy, Precision, Preset
 from fm2s_stack.store.attributes import read_attributes, require_complete
-from fm2s_stack.store.backgrounds import read_background
+from fm2s_stack.store.studies import read_study
 from fm2s_stack.store.weights import read_weights, stored_weights_sha256
 
 
@@ -126,10 +125,12 @@ class _Told:
         """The denoiser of the i-th channel."""
         noise = self.noise[i]
         if isinstance(self.preset, Auto) and noise is not None:
+            background, components = from_study(read_study(path, i, STUDY))
             return NeighbourDenoiser(
                 weights=weights,
                 positions=positions,
-                background=Background(*read_background(path, i)),
+                background=background,
+                components=components,
                 noise=noise,
                 reach=reach_of(self.preset.neighbours or 0, causal=self.preset.causal),
                 intensity=self.maps[i],

@@ -1,0 +1,98 @@
+"""What ``-c auto`` knows of a whole stack: its slow background and what changes together."""
+
+from __future__ import annotations
+
+from functools import partial
+
+import numpy as np
+from numpy.typing import NDArray
+
+from fm2s_stack.auto.background import Background, Means, Place, flat_background
+from fm2s_stack.auto.components import Components, ComponentSearch, no_components
+from fm2s_stack.image import StackAxis
+from fm2s_stack.job.auto_sampling import read_planes
+from fm2s_stack.job.planning import COMPONENT_PIXELS, STUDIED_PIXELS, STUDIED_PLANES
+from fm2s_stack.job.sampling import spread
+from fm2s_stack.noise_model import NoiseModel
+from fm2s_stack.progress import Progress
+from fm2s_stack.settings import FitSettings
+from fm2s_stack.stack.base import Stack
+from fm2s_stack.stack.reading import Box
+
+LEAST_PLANES = 16  #: of a background: of fewer its noise would show
+LEAST_STUDIED = 96  #: planes that components are told from
+KNOT_PLANES = 16  #: by which the brightness at a knot is known, at least
+MOST_KNOTS = 32  #: at which it is known
+PROBES = 24  #: planes by which the background is judged
+STEP = 4  #: pixels between those by which it is judged, and brightness is known
+BETTER = 0.99  #: part of the error of one grey level that a background must come down to
+
+
+def study(
+    stack: Stack, c: int, fit: FitSettings, along: StackAxis, noise: NoiseModel, told: Progress
+) -> tuple[Background, Components]:
+    """The background and the components of a channel.
+
+    The background is flat where planes do not show one thing over time. Components are those of
+    up to 512 planes; there are none where fewer than 96 can be held.
+
+    Raises
+    ------
+    StackError
+        If a plane cannot be read.
+    """
+    frames, _, slices, rows, columns = stack.image.shape
+    pixels = slices * rows * columns
+    flat = flat_background(noise.mean_level)
+    if along == "z" or frames < LEAST_PLANES or pixels > STUDIED_PIXELS:
+        return flat, no_components()
+    studied = spread(frames, max(STUDIED_PLANES // slices, LEAST_PLANES))
+    held = min(len(studied), COMPONENT_PIXELS // pixels)
+    kept = set(spread(len(studied), held)) if held >= LEAST_STUDIED else set()
+    knots = min(MOST_KNOTS, max(len(studied) // KNOT_PLANES, 1))
+    means = Means(frames, knots, (slices, rows, columns), STEP)
+    planes, positions, probes = [], [], []
+    judged = set(spread(len(studied), PROBES))
+    for number, t in enumerate(studied):
+        told.advance(0)
+        box = Box((t, t + 1), c, (0, slices), (0, rows), (0, columns))
+        own = read_planes(stack, box, fit, told)[0]
+        means.add(t, own)
+        if number in kept:
+            planes.append(own)
+            positions.append(t)
+        if number in judged:
+            probes.append((t, own[:, ::STEP, ::STEP].astype(np.float32)))
+    background = means.background()
+    if not _predicts(background, probes, len(studied), noise):
+        return flat, no_components()
+    background = Background(background.mean, background.positions + stack.t_start, background.lines)
+    if not planes:
+        return background, no_components()
+    where = [t + stack.t_start for t in positions]
+    search = ComponentSearch(np.stack(planes), where, background, noise)
+    return background, search.found(partial(told.advance, 0))
+
+
+def _predicts(
+    background: Background,
+    probes: list[tuple[int, NDArray[np.float32]]],
+    count: int,
+    noise: NoiseModel,
+) -> bool:
+    """Whether a background of so many planes tells more of a plane than one grey level does."""
+    few = Background(background.mean[:, ::STEP, ::STEP], background.positions, background.lines)
+    flat = flat_background(noise.mean_level)
+    # A plane is a part of its own background: its error is too small by this.
+    own = (count / (count - 1)) ** 2
+    error = own * np.mean([_error(planes, few, t, noise) for t, planes in probes])
+    return bool(error < BETTER * np.mean([_error(planes, flat, t, noise) for t, planes in probes]))
+
+
+def _error(
+    planes: NDArray[np.float32], background: Background, t: int, noise: NoiseModel
+) -> np.floating:
+    """Mean square of planes (others, y, x) around a background, in units of the noise."""
+    whole = slice(0, planes.shape[1]), slice(0, planes.shape[2])
+    there = np.stack([background.at(Place(t, other), *whole) for other in range(len(planes))])
+    return np.mean((planes - there) ** 2 / noise.variance(there))
