@@ -52,7 +52,7 @@ def test_what_changes_together_is_found_where_it_is_and_nothing_else():
 def test_components_keep_their_sources_and_hardly_any_noise():
     shape = (64, 64)
     source = blob(shape, 14, 15)
-    found = search(recording(source[None], np.array([12.0])))
+    found = search(recording(source[None], np.array([30.0])))
     kept = found.project((5 * source).astype(np.float32), 0, (0, 0))
     assert np.vdot(kept, source) == pytest.approx(5, rel=0.03)
     noise = np.random.default_rng(9).normal(0, 1, (200, *shape)).astype(np.float32)

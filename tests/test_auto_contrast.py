@@ -3,6 +3,7 @@
 import numpy as np
 import pytest
 import torch
+from auto_tools import lags, noise_of
 
 from fm2s_stack.auto import contrast, network
 from fm2s_stack.auto.background import Place, flat_background
@@ -16,10 +17,12 @@ WHITE = ((0.0, 0.0, 0.0, 1.0, 0.0, 0.0, 0.0), *[(0.0,) * 7] * 3)
 
 
 def lesson_of(changes: float) -> Lesson:
-    """Frames of one level each, that changes, under white noise of deviation 5."""
+    """White noise of deviation 5, and a cell that is bright in two runs of frames."""
     rng = np.random.default_rng(4)
-    levels = 100 + changes * rng.normal(size=(40, 1, 1))
-    planes = (levels + 5 * rng.normal(size=(40, 48, 48))).astype(np.float32)
+    planes = 100 + 5 * rng.normal(size=(40, 48, 48))
+    for first in (5, 24):
+        planes[first : first + 12, 8:32, 16:40] += changes
+    planes = planes.astype(np.float32)
     noise = NoiseModel(
         gain=0.0, intercept=25.0, floor=25.0, autocorrelation=WHITE, gain_error=0.0,
         intercept_error=0.0, correlation_error=0.0, level_range=(80.0, 120.0), mean_level=100.0,
@@ -48,21 +51,50 @@ def keeping(monkeypatch):
 @pytest.mark.parametrize("part", [1.0, 0.8, 0.6])
 def test_the_part_that_is_kept_is_found_under_the_noise(keeping, part):
     keeping(part)
-    weights = np.zeros(network.parameter_count(5), np.float32)
+    weights = np.zeros(network.parameter_count(6), np.float32)
     assert contrast_kept(lesson_of(4.0), weights) == pytest.approx(part, abs=0.02)
+
+
+def test_what_is_kept_of_weak_changes_elsewhere_does_not_count(keeping, monkeypatch):
+    lesson = lesson_of(6.0)
+    halo = network.HALO
+
+    def of_strong_ones_alone(kernels, shown):
+        plane = shown[:, 0, halo:-halo, halo:-halo]
+        happens = shown[:, 1:3, halo:-halo, halo:-halo].mean(1) > 0.3
+        return plane * torch.where(happens, 0.9, 0.2)
+
+    smooth = torch.nn.functional.avg_pool2d
+    monkeypatch.setattr(
+        contrast.network,
+        "run",
+        lambda kernels, shown: of_strong_ones_alone(kernels, smooth(shown, 9, 1, 4)),
+    )
+    weights = np.zeros(network.parameter_count(6), np.float32)
+    assert contrast_kept(lesson, weights) > 0.75
 
 
 def test_nothing_is_made_up_for_where_nothing_changes(keeping):
     keeping(0.7)
-    weights = np.zeros(network.parameter_count(5), np.float32)
+    weights = np.zeros(network.parameter_count(6), np.float32)
     assert contrast_kept(lesson_of(0.0), weights) == 1.0
 
 
 def test_a_network_that_is_made_up_for_gives_that_much_more():
     stream = torch.Generator().manual_seed(1)
-    weights = torch.randn(network.parameter_count(5), generator=stream).numpy() * 0.05
-    shown = torch.randn((2, 5, 32, 32), generator=stream)
-    before = network.run(network.layers(torch.from_numpy(weights), 5), shown)
-    scaled = torch.from_numpy(with_contrast(weights, 5, 0.8))
-    after = network.run(network.layers(scaled, 5), shown)
+    weights = torch.randn(network.parameter_count(6), generator=stream).numpy() * 0.05
+    shown = torch.randn((2, 6, 32, 32), generator=stream)
+    before = network.run(network.layers(torch.from_numpy(weights), 6), shown)
+    scaled = torch.from_numpy(with_contrast(weights, 6, 0.8))
+    after = network.run(network.layers(scaled, 6), shown)
     torch.testing.assert_close(after, before / 0.8)
+
+
+@pytest.mark.parametrize("rho", [0.0, 0.3])
+def test_the_noise_of_a_square_is_that_of_drawn_ones(rho):
+    rng = np.random.default_rng(0)
+    share = (1 - np.sqrt(1 - 4 * rho**2)) / (2 * rho) if rho else 0.0
+    white = rng.normal(size=(4000, 8, 9))
+    drawn = (white[..., :-1] + share * white[..., 1:]) / np.hypot(1, share)
+    told = contrast.square_deviation(noise_of(rho=lags({(0, 1): rho})))
+    assert told == pytest.approx(drawn.mean((1, 2)).std(), rel=0.05)

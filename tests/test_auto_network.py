@@ -12,6 +12,7 @@ from auto_tools import denoiser_of, movie, noise_of, some_weights
 from fm2s_stack.auto import network
 from fm2s_stack.auto.background import Background, Place
 from fm2s_stack.auto.channels import channel_count
+from fm2s_stack.auto.components import BLOCK, Components
 from fm2s_stack.auto.denoiser import NeighbourDenoiser, Seen
 from fm2s_stack.auto.reach import Reach
 from fm2s_stack.errors import NonFinitePixels, StoppedEarly
@@ -45,12 +46,12 @@ def test_layers_are_views_of_the_flat_parameters():
 
 @pytest.mark.parametrize(("y", "x"), [(2, 2), (6, 10)])
 def test_the_result_has_the_pixels_within_the_halo(y, x):
-    got = network.run(kernels_of(3), torch.zeros(4, 5, y + 2 * HALO, x + 2 * HALO))
+    got = network.run(kernels_of(3), torch.zeros(4, channel_count(3), y + 2 * HALO, x + 2 * HALO))
     assert got.shape == (4, y, x)
 
 
 def test_a_square_depends_on_itself_and_the_halo_and_on_no_other_pixel():
-    planes = torch.randn(1, 5, 6 + 2 * HALO, 8 + 2 * HALO, requires_grad=True)
+    planes = torch.randn(1, channel_count(3), 6 + 2 * HALO, 8 + 2 * HALO, requires_grad=True)
     result = network.run(kernels_of(3), planes)
     square = result[0, 2:4, 4:6].sum()
     (gradient,) = torch.autograd.grad(square, planes)
@@ -73,8 +74,16 @@ def test_before_training_the_network_adds_nothing_but_keeps_the_variance_within(
 def uneven(shape: tuple[int, int, int], planes: int = 2) -> Background:
     """A background that differs from pixel to pixel."""
     rng = np.random.default_rng(3)
-    levels = rng.uniform(60, 140, (planes, 1, *shape[1:]))
-    return Background(np.linspace(0, 5, planes), levels.astype(np.float32))
+    levels = rng.uniform(60, 140, (1, *shape[1:])).astype(np.float32)
+    lines = np.stack([np.linspace(0, 9, planes), np.linspace(1, 0.7, planes)], axis=-1)
+    return Background(levels, np.linspace(0, 5, planes), lines[:, None])
+
+
+def some_components(shape: tuple[int, int, int]) -> Components:
+    """Components of every block of a plane, as many as chance has it."""
+    rng = np.random.default_rng(4)
+    ranks = rng.integers(0, 4, (1, *(-(-side // BLOCK) for side in shape[1:])))
+    return Components(ranks, rng.normal(0, 0.03, (ranks.sum(), BLOCK, BLOCK)).astype(np.float16))
 
 
 def untrained(**told) -> NeighbourDenoiser:
@@ -88,9 +97,9 @@ def test_an_untrained_network_returns_the_background(shape):
     planes = movie(shape)
     background = uneven(planes.shape)
     got = untrained(background=background, noise=noise_of(2.0, 5.0))(planes, dtype="float64")
-    first, last = background.planes[:, 0]
     for t in range(6):
-        np.testing.assert_allclose(got[t], first + (last - first) * t / 5, rtol=1e-5)
+        level = 9 * t / 5 + (1 - 0.3 * t / 5) * background.mean[0]
+        np.testing.assert_allclose(got[t], level, rtol=1e-5)
 
 
 def test_what_is_added_is_in_units_of_the_noise_at_the_background():
@@ -98,7 +107,7 @@ def test_what_is_added_is_in_units_of_the_noise_at_the_background():
     flat = torch.from_numpy(made.weights[0])
     network.layers(flat, channel_count(3))[-1][1][:] = 1.0  # adds one deviation everywhere
     got = made(movie((3, 8, 8)), dtype="float64")
-    level = made.background.planes[0, 0].astype(float)
+    level = made.background.mean[0].astype(float)
     np.testing.assert_allclose(got, [level + np.sqrt(2 * level + 5)] * 3, rtol=1e-5)
 
 
@@ -108,13 +117,14 @@ def test_what_is_added_is_in_units_of_the_noise_at_the_background():
 def test_a_plane_cut_on_the_grid_has_the_bits_of_the_whole_plane(shape):
     planes = movie(shape)
     made = denoiser_of(background=uneven(shape), noise=noise_of(2.0, 5.0))
+    made = replace(made, components=some_components(shape))
     whole = made(planes, [4, 5, 6])
     rows, columns = shape[1:]
     for top in range(0, rows, TILE):
         for left in range(0, columns, TILE):
             bottom, right = min(top + TILE, rows), min(left + TILE, columns)
-            first = max(top - HALO, 0), max(left - HALO, 0)
-            read = slice(first[0], bottom + HALO), slice(first[1], right + HALO)
+            first = max(top - made.halo, 0), max(left - made.halo, 0)
+            read = slice(first[0], bottom + made.halo), slice(first[1], right + made.halo)
             core = ((top - first[0], bottom - first[0]), (left - first[1], right - first[1]))
             result = np.empty((bottom - top, right - left), "float32")
             seen = Seen(planes[[1, 0, 2], *read], (None,) * 3)
@@ -128,7 +138,7 @@ def test_any_plane_is_denoised_as_if_its_mirror_image_lay_around_it(rows, column
     got = denoiser_of()(planes, dtype="float64")[1]
     around = ((0, 0), (HALO, HALO + rows % 2), (HALO, HALO + columns % 2))
     mirrored = np.pad((planes[[1, 0, 2]] - 100) / 10, around, mode="symmetric")
-    told = np.zeros((2, *mirrored.shape[1:]))  # brightness, and how many are missing
+    told = np.zeros((3, *mirrored.shape[1:]))  # brightness, how many are missing, components
     shown = torch.from_numpy(np.concatenate([mirrored, told]).astype("float32"))
     made = network.run(kernels_of(3), shown[None])[0].numpy()
     np.testing.assert_allclose(got, 100 + 10 * made[:rows, :columns], rtol=1e-5, atol=1e-3)

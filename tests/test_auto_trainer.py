@@ -50,6 +50,11 @@ def lesson_of(planes: Float, reach: Reach | None = None, **told) -> Lesson:
     return Lesson(**(values | told))
 
 
+def background_of(level: Float) -> Background:
+    """A background that stays, shape (y, x)."""
+    return Background(level[None].astype(np.float32), np.zeros(1), np.array([[[0.0, 1.0]]]))
+
+
 def crops_of(lesson: Lesson, count: int) -> list[Crop]:
     stream = stream_of(lesson, 0)
     recorruption = Recorruption(lesson.noise, lesson.skewness)
@@ -81,7 +86,7 @@ def test_the_seed_matters_and_nothing_else_that_is_random():
     torch.manual_seed(2)
     np.testing.assert_array_equal(train(lesson)[0], weights)
     others, _ = train(replace(lesson, seed=8))
-    assert weights.shape == others.shape == (network.parameter_count(5),)
+    assert weights.shape == others.shape == (network.parameter_count(6),)
     assert np.mean(others != weights) > 0.9
 
 
@@ -128,7 +133,7 @@ def known(reach: Reach, rho: Float | None = None, frames: int = 8) -> Lesson:
     return lesson_of(
         planes,
         reach,
-        background=Background(np.zeros(1), truth[None, None]),
+        background=background_of(truth),
         noise=noise,
         skewness=Skewness(0, 0),
     )
@@ -180,7 +185,7 @@ def test_windows_of_first_and_last_planes_are_trained_often(reach):
         steps = (levels[1:] - levels[0]).tolist()
         # What is told fits what is shown: planes that a whole window does not have.
         strange = sum(not -reach.before <= step <= reach.after or step == 0 for step in steps)
-        missing = round(4 * float(crop.inputs[-1, 0, 0]))
+        missing = round(4 * float(crop.inputs[-2, 0, 0]))
         assert absent <= missing
         if reach.after:
             assert strange == missing
@@ -198,11 +203,11 @@ def test_windows_of_first_and_last_planes_are_trained_often(reach):
 
 def test_each_plane_is_compared_with_the_background_of_its_place():
     planes = 100 + 10.0 * np.arange(5)[:, None, None] + np.zeros((5, 16, 16))
-    means = np.array([100, 140], np.float32)[:, None, None, None]
+    lines = np.array([[[0.0, 1.0]], [[20.0, 1.2]]])  # 100 at the first plane, 140 at the last
     lesson = lesson_of(
         planes,
         runs=(Run(Place(20), planes.astype(np.float32)),),
-        background=Background(np.array([20.0, 24.0]), means),
+        background=Background(np.full((1, 16, 16), 100, np.float32), np.array([20.0, 24.0]), lines),
     )
     for crop in crops_of(lesson, 50):
         clean = (crop.inputs[0, INNER, INNER] + crop.target) / 2
@@ -218,7 +223,7 @@ def test_a_crop_is_some_part_of_the_plane_turned_over_and_its_mirrored_surroundi
         np.stack([scene] * 5),
         runs=(Run(Place(0, 0, (3, 5)), np.stack([scene] * 5).astype(np.float32)),),
         noise=noise_of(0.0, 4.0, mean_level=0.0),
-        background=Background(np.zeros(1), background),
+        background=background_of(background[0, 0]),
     )
     padded = np.pad(scene, HALO + 1, mode="symmetric")
     levels = np.pad(background[0, 0, 3:, 5:], HALO + 1, mode="symmetric")

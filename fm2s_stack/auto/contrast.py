@@ -1,8 +1,9 @@
 """How much of a recording's changes a network keeps, measured on the recording.
 
-A network that makes the least square error makes changes smaller where noise hides them. With two
-versions of a plane whose errors are independent (`fm2s_stack.auto.recorrupt`), what it keeps is
-the covariance of its result on the one with the other, over that of the two.
+A network that makes the least square error makes changes smaller where noise hides them, weak ones
+more than strong ones; it is the strong ones whose size is made right. With two versions of a plane
+whose errors are independent (`fm2s_stack.auto.recorrupt`), what it keeps is the covariance of its
+result on the one with the other, over that of the two.
 """
 
 from __future__ import annotations
@@ -19,6 +20,7 @@ from fm2s_stack.auto.lesson import Crop, Lesson, draw_crop, stream_of
 from fm2s_stack.auto.recorrupt import Recorruption
 from fm2s_stack.auto.sharing import SideBySide, in_turn
 from fm2s_stack.fm2s.fit import one_thread
+from fm2s_stack.noise_model import NoiseModel
 from fm2s_stack.progress import Pulse, unheard
 
 Kernels = list[tuple[torch.Tensor, torch.Tensor]]
@@ -31,7 +33,7 @@ PARTS = (
 )
 FIRST_STREAM = 100  #: of the random streams: far from those of the training
 LEAST = 0.5  #: part that is kept; a network that kept less could not be made up for
-LIVELY = 4.0  #: deviations by which the mean of a square's neighbours must differ from the others
+LIVELY = 5.0  #: deviations of the noise above the background where something happens
 SEEN = 5.0  #: errors by which changes must exceed none at all
 SURE = 0.04  #: error of the part, beyond which it is not corrected
 
@@ -61,14 +63,14 @@ def contrast_kept(
         1 where it cannot be known well enough, as in a recording in which nothing changes.
     """
     kernels = network.layers(torch.from_numpy(weights), lesson.channels)
-    recorruption = Recorruption(lesson.noise, lesson.skewness)
+    recorruption, threshold = Recorruption(lesson.noise, lesson.skewness), _threshold(lesson)
 
     def products(part: int) -> torch.Tensor:
         pulse()
         stream = stream_of(lesson, FIRST_STREAM + part)
         crops = [draw_crop(lesson, recorruption, stream, STRENGTH) for _ in range(CROPS // PARTS)]
         with one_thread():
-            return torch.tensor(_products(kernels, crops), dtype=torch.float64)
+            return torch.tensor(_products(kernels, crops, lesson.reach.count, threshold))
 
     sums = torch.stack(side_by_side(products, PARTS)).numpy()
     made, there = sums.T
@@ -80,25 +82,33 @@ def contrast_kept(
     return float(np.clip(kept, LEAST, 1.0)) if error < SURE else 1.0
 
 
-def _products(kernels: Kernels, crops: list[Crop]) -> tuple[float, float]:
-    """Products of results, and of their inputs, with the other versions of crops."""
+def _products(
+    kernels: Kernels, crops: list[Crop], planes: int, threshold: float
+) -> tuple[float, float]:
+    """Products of results, and of their inputs, with the other versions of lively squares."""
     inputs = torch.stack([crop.inputs for crop in crops])
     with torch.no_grad():
         made = network.run(kernels, inputs)
     inner = slice(network.HALO, -network.HALO)
     other = _means(torch.stack([crop.target for crop in crops]))
-    lively = _lively(inputs[:, 1 : crops[0].neighbours + 1, inner, inner])
+    lively = _means(inputs[:, 1:planes, inner, inner].mean(dim=1)) > threshold
     result, own = _means(made) * lively, _means(inputs[:, 0, inner, inner]) * lively
     return float(np.vdot(result, other)), float(np.vdot(own, other))
 
 
-def _lively(neighbours: torch.Tensor) -> NDArray[np.bool_]:
-    """Squares in which something happens, as neighbours tell, whose noise is their own."""
-    if not neighbours.shape[1]:
-        return np.ones(1, bool)
-    mean = _means(neighbours.mean(dim=1))
-    noise = np.median(np.abs(mean - np.median(mean))) * 1.4826
-    return np.asarray(mean > LIVELY * noise)
+def _threshold(lesson: Lesson) -> float:
+    """Mean of a square of the neighbours above which something happens there."""
+    # Neighbours tell it: their noise is their own.
+    count = lesson.reach.count - 1
+    return LIVELY * square_deviation(lesson.noise) / math.sqrt(count) if count else -math.inf
+
+
+def square_deviation(noise: NoiseModel) -> float:
+    """Deviation of the mean of a square, in units of the noise of a pixel."""
+    correlation = noise.whole_autocorrelation
+    reach = len(correlation) // 2
+    pairs = SIDE - np.abs(np.arange(-reach, reach + 1))  # of pixels so far apart
+    return math.sqrt(max(float(pairs @ correlation @ pairs), 1.0)) / SIDE**2
 
 
 def _means(planes: torch.Tensor) -> NDArray[np.float64]:

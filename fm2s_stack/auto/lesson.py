@@ -67,7 +67,6 @@ class Crop:
 
     inputs: Tensor  #: channels of the window, recorrupted, shape (channels, y, x) with the halo
     target: Tensor  #: the plane, recorrupted the other way, shape (y, x)
-    neighbours: int  #: channels of the input that are its neighbours, after the plane itself
 
 
 def draw_crop(
@@ -111,7 +110,7 @@ def draw_crop(
     core = slice(network.HALO, -network.HALO)
     wanted = mirrored(target[inner], y, x)[core, core]
     flip = FLIPS[random.integers(len(FLIPS))]
-    return Crop(_flipped(mirrored(shown, y, x), flip), _flipped(wanted, flip), len(deviations) - 1)
+    return Crop(_flipped(mirrored(shown, y, x), flip), _flipped(wanted, flip))
 
 
 def _flipped(pixels: NDArray[np.float32], axes: tuple[int, ...]) -> Tensor:
