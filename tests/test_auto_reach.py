@@ -12,6 +12,7 @@ from fm2s_stack.engine.near import segment_at, segments_of
 from fm2s_stack.engine.near_task import with_neighbours
 from fm2s_stack.plan import Unit
 from fm2s_stack.stack.base import Stack
+from fm2s_stack.stack.frame_ranges import NO_FRAMES
 
 
 @st.composite
@@ -118,8 +119,8 @@ def test_exactly_the_planes_from_first_to_last_of_the_windows_are_read(
 
 def stack_of(frames: int, breaks: tuple[int, ...], slices: int = 1) -> SimpleNamespace:
     """What is asked of a stack."""
-    stack = SimpleNamespace(image=SimpleNamespace(shape=(frames, 1, slices, 8, 8)), breaks=breaks)
-    stack.trials = Stack.trials.fget(stack)
+    stack = SimpleNamespace(image=SimpleNamespace(shape=(frames, 1, slices, 8, 8)), breaks=breaks, cuts=())
+    stack.trials, stack.excluded = Stack.trials.fget(stack), NO_FRAMES
     return stack
 
 

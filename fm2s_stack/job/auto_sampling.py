@@ -9,9 +9,9 @@ from numpy.typing import NDArray
 
 from fm2s_stack.auto.background import Background, Means, Place, flat_background
 from fm2s_stack.auto.lesson import Run
-from fm2s_stack.auto.reach import Bounds, Reach
+from fm2s_stack.auto.reach import Reach
 from fm2s_stack.auto.skewness import Look
-from fm2s_stack.engine.near import segment_at, segments_of
+from fm2s_stack.engine.near import Surroundings, segment_at
 from fm2s_stack.fm2s.padding import fill_invalid, valid_pixels
 from fm2s_stack.image import StackAxis
 from fm2s_stack.job.planning import BACKGROUND_PIXELS, TRAINED_PIXELS
@@ -20,6 +20,7 @@ from fm2s_stack.noise_model import NoiseModel
 from fm2s_stack.progress import Progress
 from fm2s_stack.settings import FitSettings
 from fm2s_stack.stack.base import Stack
+from fm2s_stack.stack.frame_ranges import Bounds
 from fm2s_stack.stack.reading import Box
 
 BACKGROUND_PLANES = 512  #: that the background is the mean of, at most
@@ -49,9 +50,11 @@ def measure_background(
 ) -> Background:
     """The slow background of a channel; flat where planes do not show one thing over time.
 
-    As many means along the recording as predict planes best that are left out of them.
+    As many means along the recording as predict planes best that are left out of them. Where
+    frames are excluded, those that are left are counted: each mean is of as many.
     """
-    frames, _, *rest = stack.image.shape
+    (_, _, *rest), kept = stack.image.shape, stack.kept
+    frames = len(kept)
     shape: Shape3 = (rest[0], rest[1], rest[2])
     pixels = int(np.prod(shape))
     runs = _most_runs(frames, pixels, shape[0])
@@ -59,16 +62,18 @@ def measure_background(
         return flat_background(noise.mean_level)
     means, probe = Means(frames, runs, shape), Means(frames, runs, _strided(shape))
     seen = []
-    for t in spread(frames, BACKGROUND_PLANES // shape[0]):
+    for number in spread(frames, BACKGROUND_PLANES // shape[0]):
         told.advance(0)
-        box = Box((t, t + 1), c, (0, shape[0]), (0, shape[1]), (0, shape[2]))
+        t = (kept[number], kept[number] + 1)
+        box = Box(t, c, (0, shape[0]), (0, shape[1]), (0, shape[2]))
         planes = read_planes(stack, box, fit, told)[0]
-        means.add(t, planes)
-        probe.add(t, planes[:, ::PROBE_STEP, ::PROBE_STEP])
-        seen.append((t, planes[:, ::PROBE_STEP, ::PROBE_STEP].astype(np.float32)))
+        means.add(number, planes)
+        probe.add(number, planes[:, ::PROBE_STEP, ::PROBE_STEP])
+        seen.append((number, planes[:, ::PROBE_STEP, ::PROBE_STEP].astype(np.float32)))
     chosen = _best_runs(probe, seen, runs, noise)
     found = means.background(chosen) if chosen else flat_background(noise.mean_level)
-    return Background(found.positions + stack.t_start, found.planes)
+    positions = np.interp(found.positions, np.arange(frames), kept)
+    return Background(positions + stack.t_start, found.planes)
 
 
 def _most_runs(frames: int, pixels: int, slices: int) -> int:
@@ -122,41 +127,45 @@ def training_runs(
     told: Progress,
 ) -> tuple[Run, ...]:
     """Consecutive planes of a window that a network is trained on, all of them or spread runs."""
-    runs = []
-    for first, stop, other, part in _run_places(stack, window, along, reach):
-        told.advance(0)
-        here = (first, stop), (other, other + 1)
-        t, z = here if along == "t" else here[::-1]
-        planes = read_planes(stack, Box(t, c, z, *part), fit, told)
+    runs, around = [], Surroundings.of(stack, along)
+    for first, stop, other, part in _run_places(stack, window, along, reach, around):
+        read = []
+        for own in around.excluded.gaps(first, stop):
+            told.advance(0)
+            t, z = (own, (other, other + 1)) if along == "t" else ((other, other + 1), own)
+            planes = read_planes(stack, Box(t, c, z, *part), fit, told)
+            read.append(planes.reshape(-1, *planes.shape[2:]))
         start = first + (stack.t_start if along == "t" else stack.z_start)
         place = Place(start, other, (part[0][0], part[1][0]))
-        runs.append(Run(place, planes.reshape(-1, *planes.shape[2:])))
+        excluded = around.excluded.within(first, stop).moved(-first)
+        runs.append(Run(place, read[0] if len(read) == 1 else np.concatenate(read), excluded))
     return tuple(runs)
 
 
 def _run_places(
-    stack: Stack, window: Window, along: StackAxis, reach: Reach
+    stack: Stack, window: Window, along: StackAxis, reach: Reach, around: Surroundings
 ) -> Iterator[tuple[int, int, int, tuple[Bounds, Bounds]]]:
     """First plane, one past the last, place on the other axis, and part, of each run."""
-    frames, _, slices, rows, columns = stack.image.shape
-    others = slices if along == "t" else frames
+    _, _, slices, rows, columns = stack.image.shape
+    others = range(slices) if along == "t" else stack.kept
     length = max(RUN_LENGTH, 2 * reach.count)
-    segments = [(max(a, window.start), min(b, window.stop)) for a, b in segments_of(stack, along)]
-    segments = [(a, b) for a, b in segments if a < b]
-    if (window.stop - window.start) * others * rows * columns <= TRAINED_PIXELS:
+    segments = [(max(a, window.start), min(b, window.stop)) for a, b in around.segments]
+    segments = [(a, b) for a, b in segments if any(around.excluded.gaps(a, b))]
+    kept = [p for a, b in segments for run in around.excluded.gaps(a, b) for p in range(*run)]
+    if len(kept) * len(others) * rows * columns <= TRAINED_PIXELS:
         whole = ((0, rows), (0, columns))
-        yield from ((a, b, other, whole) for a, b in segments for other in range(others))
+        yield from ((a, b, other, whole) for a, b in segments for other in others)
         return
     side = int((TRAINED_PIXELS / (4 * length)) ** 0.5) // 2 * 2
     high, wide = min(rows, side), min(columns, side)
     count = max(4, TRAINED_PIXELS // (length * high * wide))
     for i in range(count):
-        middle = window.start + (2 * i + 1) * (window.stop - window.start) // (2 * count)
+        middle = kept[(2 * i + 1) * len(kept) // (2 * count)]
         a, b = segment_at(segments, middle)
         first = max(a, min(middle - length // 2, b - length))
         y = int((i + 0.5) * GOLDEN % 1 * (rows - high)) // 2 * 2
         x = int((i + 0.5) * GOLDEN**2 % 1 * (columns - wide)) // 2 * 2
-        other = int((i + 0.5) * GOLDEN**3 % 1 * others)
+        other = others[int((i + 0.5) * GOLDEN**3 % 1 * len(others))]
         yield first, min(first + length, b), other, ((y, y + high), (x, x + wide))
 
 
@@ -165,20 +174,21 @@ def looks_of(runs: tuple[Run, ...], background: Background, reach: Reach) -> Ite
     places = [(run, at) for run in runs for at in range(len(run.planes))]
     for i in spread(len(places), LOOKS):
         run, at = places[i]
-        numbers = reach.window(at, (0, len(run.planes))).planes
+        step = int(run.steps[at])
+        numbers = run.numbers_of(run.window(reach, step).planes).tolist()
         others = [n for n in dict.fromkeys(numbers[1:]) if n != at]
         if not others:
             continue
         plane = run.planes[at].astype(np.float32)
         near = run.planes[others].mean(axis=0, dtype=np.float32)
-        yield Look(plane, near, len(others), _expected(run, at, near, background))
+        yield Look(plane, near, len(others), _expected(run, step, near, background))
 
 
 def _expected(
-    run: Run, at: int, near: NDArray[np.float32], background: Background
+    run: Run, step: int, near: NDArray[np.float32], background: Background
 ) -> NDArray[np.float32]:
     from scipy.ndimage import uniform_filter
 
     y, x = near.shape
-    level = background.at(run.place_of(at), slice(0, y), slice(0, x))
+    level = background.at(run.place_of(step), slice(0, y), slice(0, x))
     return level if level.shape == near.shape else np.asarray(uniform_filter(near, 5))
