@@ -159,11 +159,11 @@ class Stack:
         new = {frame - self.t_start for frame in frames} - started
         return replace(self, cuts=(*sorted({*self.cuts, *(b for b in new if 0 < b < length)}),))
 
-    def without(self, frames: FrameRanges) -> Stack:
+    def without(self, frames: FrameRanges, named: str = "--exclude-frames") -> Stack:
         """The same stack with further frames excluded, by source index.
 
         They are no part of any measurement, training or neighbourhood, and come out unchanged.
-        Those outside the selection say nothing.
+        Those outside the selection say nothing. `named` is what named them, for the error.
 
         Raises
         ------
@@ -176,8 +176,8 @@ class Stack:
         if excluded.count == length:
             last = self.t_start + length - 1
             raise UsageError(
-                f"--exclude-frames: all of the frames that are selected, {self.t_start} to {last} "
-                f"of {self.path}, are excluded; at least one must be left"
+                f"{named}: all of the frames that are selected, {self.t_start} to {last} of "
+                f"{self.path}, are excluded; at least one must be left"
             )
         return replace(self, excluded=excluded)
 

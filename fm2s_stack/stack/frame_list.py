@@ -73,7 +73,7 @@ def excluded_frames(given: FrameList, frames: int, path: str) -> FrameRanges:
             raise UsageError(f"{where}: {text} is beyond the end: {_frames_of(path, frames)}")
     if frames == 1:
         raise UsageError(
-            f"{_name(given)}: {path} has one frame, so there is none to leave out: frames are "
+            f"{list_name(given)}: {path} has one frame, so there is none to leave out: frames are "
             "counted along t, and slices are selected with --slices"
         )
     return FrameRanges.of(run for _, _, run in entries)
@@ -94,22 +94,23 @@ def _entries(given: FrameList) -> Iterator[tuple[str, str, Bounds]]:
     """Where each entry of a list is, its text, and the frames that it names."""
     if isinstance(given, str | os.PathLike):
         for number, line in enumerate(_lines(given), 1):
-            where = f"{_name(given)}, line {number}"
+            where = f"{list_name(given)}, line {number}"
             for text in line.partition("#")[0].replace(",", " ").split():
                 yield where, text, _run(where, text)
         return
     for entry in given:
         text = f"{entry}" if isinstance(entry, int) else f"{entry[0]}:{entry[1]}"
-        yield _name(given), text, _run(_name(given), text)
+        yield list_name(given), text, _run(list_name(given), text)
 
 
 def _lines(file: str | os.PathLike[str]) -> list[str]:
+    name = list_name(file)
     try:
         return Path(file).read_text(encoding="utf-8-sig").splitlines()
     except UnicodeDecodeError as error:
-        raise UsageError(f"{_name(file)}: not a UTF-8 list of frames ({error.reason})") from error
+        raise UsageError(f"{name}: not a UTF-8 list of frames ({error.reason})") from error
     except OSError as error:
-        raise UsageError(f"{_name(file)}: cannot be read: {error.strerror or error}") from error
+        raise UsageError(f"{name}: cannot be read: {error.strerror or error}") from error
 
 
 def _run(where: str, text: str) -> Bounds:
@@ -125,7 +126,8 @@ def _run(where: str, text: str) -> Bounds:
     return first, stop
 
 
-def _name(given: FrameList) -> str:
+def list_name(given: FrameList) -> str:
+    """What a list of excluded frames is called in messages."""
     is_file = isinstance(given, str | os.PathLike)
     return f"--exclude-frames {os.fspath(given)}" if is_file else "--exclude-frames"  # type: ignore[arg-type]
 

@@ -11,7 +11,7 @@ import numpy as np
 
 from fm2s_stack.errors import Fm2sError, StackUnreadable, UnsupportedPixels, UsageError
 from fm2s_stack.stack.base import Bounds, Stack
-from fm2s_stack.stack.frame_list import FrameList, excluded_frames, require_breaks
+from fm2s_stack.stack.frame_list import FrameList, excluded_frames, list_name, require_breaks
 from fm2s_stack.stack.inputs import Inputs, PathLike, find_inputs
 from fm2s_stack.stack.reader import OpenOptions, Recording, cannot_read
 
@@ -115,7 +115,7 @@ def _without(stack: Stack, given: FrameList, frames: int) -> Stack:
     """The stack without the frames of a list, and a note how many those are."""
     if not isinstance(given, str | os.PathLike) and not given:
         return stack
-    left = stack.without(excluded_frames(given, frames, stack.path))
+    left = stack.without(excluded_frames(given, frames, stack.path), list_name(given))
     name = f" {Path(given).name}" if isinstance(given, str | os.PathLike) else ""
     if not left.excluded:
         return _with_note(left, f"--exclude-frames{name}: names none of the frames selected")
