@@ -93,8 +93,9 @@ def _left_apart(stack: Stack) -> dict[str, str]:
     if stack.cuts:
         told["--breaks"] = ",".join(str(frame + stack.t_start) for frame in stack.cuts)
     if stack.excluded:
-        count = stack.excluded.count
-        told["--exclude-frames"] = f"{count} frames, {stack.excluded.moved(stack.t_start)}"
+        # The number first: of a long list a message shows the beginning.
+        count, runs = stack.excluded.count, stack.excluded.moved(stack.t_start)
+        told["--exclude-frames"] = f"{count} frame{'s' * (count > 1)}, {runs}"
     return told
 
 
