@@ -258,6 +258,16 @@ def test_every_other_frame_may_be_excluded(tmp_path):
     assert found[even].max() < 65535
 
 
+@pytest.mark.parametrize("fit", [PRESET, AUTO], ids=["preset", "auto"])
+def test_a_window_that_is_excluded_whole_is_joined_to_another(tmp_path, fit):
+    path, out = write_movie(tmp_path / "m.tif", frames_of()[1:20]), [(0, 5), (10, 16)]
+    windows = replace(fit, mode="every", every=5)
+    found, output = made(path, windows, exclude_frames=out)
+    (denoiser,) = load_denoisers(output)
+    assert denoiser.positions.tolist() == [7.0, 16.5]  # of 0 to 14, and of 15 to 18
+    assert np.isfinite(found).all()
+
+
 def test_auto_needs_several_frames_that_are_left(tmp_path):
     path = write_movie(tmp_path / "m.tif", frames_of()[:3])
     with pytest.raises(UsageError, match="has one plane left"):
