@@ -86,11 +86,12 @@ def movie(tmp_path):
     return tmp_path / "movie.tif"
 
 
-def run(movie, name, device, *, mode=None, told=None, frames=None):
+def run(movie, name, device, *, mode=None, told=None, frames=None, exclude_frames=()):
     """Five units of 64 frames; in mode ``frame`` of 16."""
     fit = FitSettings(find_preset("srdtrans"), mode=mode, draws=3)
     out, settings = movie.with_name(name), RunSettings(device=device, memory=2 * 10**9)
-    denoise_stack(open_stack(movie, frames=frames), out, fit, run=settings, progress=told)
+    stack = open_stack(movie, frames=frames, exclude_frames=exclude_frames)
+    denoise_stack(stack, out, fit, run=settings, progress=told)
     group = zarr.open_group(out, mode="r")
     return group["s0"][:].astype(int), dict(group.attrs["fm2s_stack"])
 
@@ -138,6 +139,20 @@ def test_networks_of_planes_are_trained_together_on_a_gpu_and_agree_with_those_o
     assert sorted(count for _, count in machine.fits) == [8, 16, 16]
     # Three draws from chance: rounding alone may differ.
     assert np.abs(found - expected).max() <= 1
+
+
+@pytest.mark.parametrize("mode", ["stack", "frame"])
+def test_on_a_gpu_excluded_frames_are_not_computed_and_split_what_is(machine, movie, mode):
+    out = [3, *range(20, 25), 39]
+    how = {"mode": mode, "frames": (0, 40), "exclude_frames": out}
+    expected, _ = run(movie, "cpu.zarr", "cpu", **how)
+    machine.fits.clear()
+    found, _ = run(movie, "gpu.zarr", "cuda", **how)
+    np.testing.assert_array_equal(found[out], tifffile.imread(movie)[out])
+    assert np.abs(found - expected).max() <= 1
+    if mode == "frame":  # units of 16: 0 to 2, 4 to 15; 16 to 19, 25 to 31; 32 to 38
+        assert sorted(count for _, count in machine.fits) == [3, 4, 7, 7, 12]
+    assert sum(machine.planes.values()) == 33
 
 
 def test_a_gpu_that_lacks_memory_for_a_group_tries_the_same_group_again(

@@ -47,6 +47,8 @@ def folder(tmp_path, monkeypatch) -> Path:
         recording(tmp_path / name, (4, 40, 40))
     for number in (1, 2):
         recording(tmp_path / f"trial_{number}.tif", (2, 40, 40))
+    recording(tmp_path / "stimulated.tif", (160, 40, 40))
+    (tmp_path / "shutter.txt").write_text("150:152  # closed\n")
     image = tifffile.imread(tmp_path / "movie.tif")[0] >> 3
     Image.fromarray(image.astype(np.uint8)).save(tmp_path / "image.png")
     registered = tifffile.imread(tmp_path / "movie.tif").astype(np.float32)
@@ -78,6 +80,7 @@ def test_the_lines_of_shell_run_in_their_order(folder, capsys, monkeypatch):
     assert Path("picture.png").exists()
     assert level(Path("trials.zarr")).shape == (4, 40, 40)
     assert np.isnan(level(Path("registered.zarr"))).sum() == 1
+    assert attributes(Path("stimulated.zarr"))["selection"]["excluded"] == [[150, 152]]
     assert attributes(Path("drug.zarr"))["settings"]["fit_from"] == "out.zarr"
 
 

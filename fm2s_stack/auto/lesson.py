@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
+from functools import cached_property
 
 import numpy as np
 import torch
@@ -15,10 +17,11 @@ from fm2s_stack.auto.background import Background, Place
 from fm2s_stack.auto.channels import Scale, channel_count, channels_of
 from fm2s_stack.auto.components import BLOCK, Components, no_components
 from fm2s_stack.auto.cut import cut, mirrored, widened, within
-from fm2s_stack.auto.reach import Bounds, Reach
+from fm2s_stack.auto.reach import Reach, Window
 from fm2s_stack.auto.recorrupt import Recorruption
 from fm2s_stack.auto.skewness import Skewness
 from fm2s_stack.noise_model import NoiseModel
+from fm2s_stack.stack.frame_ranges import NO_FRAMES, Bounds, FrameRanges
 
 TURNED = 0.25  #: part of the crops whose windows are cut short, as those of first and last planes
 FLIPS = ((), (-1,), (-2,), (-1, -2))
@@ -26,14 +29,34 @@ FLIPS = ((), (-1,), (-2,), (-1, -2))
 
 @dataclass(frozen=True, eq=False)
 class Run:
-    """Consecutive planes of a recording that a network is trained on."""
+    """Consecutive planes of a recording that a network is trained on, but for excluded ones."""
 
-    place: Place  #: of the first one
-    planes: NDArray[np.generic]  #: grey levels, shape (n, y, x)
+    place: Place  #: of the first plane of the run
+    planes: NDArray[np.generic]  #: grey levels, shape (n, y, x): those that are not excluded
+    excluded: FrameRanges = NO_FRAMES  #: steps from the first plane at which one is left out
 
-    def place_of(self, number: int) -> Place:
-        """Where one of them is."""
-        return replace(self.place, position=self.place.position + number)
+    @property
+    def length(self) -> int:
+        """Steps from the first plane of the run to one past the last that is not excluded."""
+        return int(self.steps[-1]) + 1
+
+    @cached_property
+    def steps(self) -> NDArray[np.intp]:
+        """Of each of `planes`, from the first plane of the run."""
+        runs = self.excluded.gaps(0, len(self.planes) + self.excluded.count)
+        return np.concatenate([np.arange(*run) for run in runs])
+
+    def place_of(self, step: int) -> Place:
+        """Where the plane at a step is."""
+        return replace(self.place, position=self.place.position + step)
+
+    def numbers_of(self, steps: Sequence[int]) -> NDArray[np.intp]:
+        """Which of `planes` are those at steps, none of which is excluded."""
+        return np.searchsorted(self.steps, steps)
+
+    def window(self, reach: Reach, step: int, segment: Bounds | None = None) -> Window:
+        """The steps that a plane is made of, within a part of the run; None: all of it."""
+        return reach.window(step, segment or (0, self.length), self.excluded)
 
 
 @dataclass(frozen=True, eq=False)
@@ -87,16 +110,16 @@ def draw_crop(
         errors are independent whatever it is (Pang et al. 2021, eq. 5).
     """
     run = lesson.runs[random.integers(len(lesson.runs))]
-    at = int(random.integers(len(run.planes)))
-    segment = _segment(lesson.reach, len(run.planes), at, random)
-    window = lesson.reach.window(at, segment)
+    at = int(run.steps[random.integers(len(run.planes))])
+    segment = _segment(lesson.reach, run.length, at, random)
+    window = run.window(lesson.reach, at, segment)
     y, x = (
         cut(_place(size, lesson.crop, random), size, network.HALO, network.SQUARE)
         for size in run.planes.shape[1:]
     )
     here = run.place_of(at)
     wide = [widened(c.read, n, BLOCK) for c, n in zip((y, x), run.planes.shape[1:], strict=True)]
-    read = run.planes[list(window.planes), wide[0], wide[1]]
+    read = run.planes[run.numbers_of(window.planes), wide[0], wide[1]]
     scale = Scale.of(lesson.background.at(here, *wide), lesson.noise)
     noise = recorruption.draw(_level(read, window.absent), random) / scale.deviation
     deviations = scale.deviations(read)

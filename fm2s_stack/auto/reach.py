@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Iterable
+from dataclasses import dataclass, replace
 
-Bounds = tuple[int, int]  #: first, and one past the last
+from fm2s_stack.stack.frame_ranges import NO_FRAMES, Bounds, FrameRanges
+
+FURTHEST = 2  #: times the neighbours of a whole window: the distance of the furthest stand-in
 
 
 @dataclass(frozen=True)
@@ -15,6 +18,10 @@ class Window:
     missing: float = 0.0  #: part of the neighbours that others stand in for, or none, 0 to 1
     absent: tuple[int, ...] = ()  #: numbers in `planes` of those that none stands in for; the
     #: plane itself is named there, and must not be seen twice
+
+    def moved(self, by: int) -> Window:
+        """The same window of planes that are numbered from elsewhere."""
+        return replace(self, planes=tuple(plane + by for plane in self.planes))
 
 
 @dataclass(frozen=True)
@@ -35,12 +42,11 @@ class Reach:
         steps = [step for step in range(-self.before, self.after + 1) if step]
         return (0, *sorted(steps, key=lambda step: (abs(step), step)))
 
-    def window(self, position: int, segment: Bounds) -> Window:
+    def window(self, position: int, segment: Bounds, excluded: FrameRanges = NO_FRAMES) -> Window:
         """The window of a plane within a run of planes that belong together.
 
-        Where planes lack on one side, the next nearest of the other side stand in for them, so
-        that first and last planes are denoised from as many as the others. Where there are too
-        few, or a denoiser looks back only, some are absent.
+        Where planes lack, the next nearest stand in for them, so that first and last planes are
+        denoised from as many as the others. Where there are too few, some are absent.
 
         Parameters
         ----------
@@ -48,30 +54,38 @@ class Reach:
             Of the plane.
         segment
             First plane of the run, and one past its last; `position` is among them.
+        excluded
+            Planes that lack as if they lay beyond the run; not `position`.
         """
         wanted = [position + step for step in self.steps]
-        lacking = [plane for plane in wanted if not segment[0] <= plane < segment[1]]
+        there = _usable((p for p in wanted if segment[0] <= p < segment[1]), excluded)
+        lacking = self.count - len(there)
         if not lacking:
             return Window(tuple(wanted))
-        spare = self._spare(position, segment, len(lacking))
-        chosen, absent = [], []
-        for number, plane in enumerate(wanted):
-            if segment[0] <= plane < segment[1]:
-                chosen.append(plane)
-            elif spare:
-                chosen.append(spare.pop(0))
-            else:
-                chosen.append(position)
-                absent.append(number)
-        return Window(tuple(chosen), len(lacking) / (self.count - 1), tuple(absent))
+        near = [*there[1:], *self._spare(position, segment, excluded)[:lacking]]
+        # The nearest first, as in whole windows, so that each place says much the same.
+        chosen = (position, *sorted(near, key=lambda plane: (abs(plane - position), plane)))
+        absent = tuple(range(len(chosen), self.count))
+        planes = (*chosen, *[position] * len(absent))
+        return Window(planes, lacking / (self.count - 1), absent)
 
-    def _spare(self, position: int, segment: Bounds, count: int) -> list[int]:
-        """Planes that stand in for those that lack, the nearest first; there may be too few."""
-        if not self.after:
-            return []  # further back lies nothing, if planes lack
-        ahead = range(position + self.after + 1, segment[1])
-        behind = range(segment[0], position - self.before)
-        return sorted([*ahead, *behind], key=lambda plane: (abs(plane - position), plane))[:count]
+    def _spare(self, position: int, segment: Bounds, excluded: FrameRanges) -> list[int]:
+        """Planes that may stand in for those that lack, the nearest first.
+
+        Beyond `FURTHEST` there is none: what happened so long before or after says little, and
+        what is read for a plane would have no bound.
+        """
+        far = FURTHEST * (self.count - 1)
+        last = min(position + far + 1, segment[1]) if self.after else position
+        ahead = range(position + self.after + 1, last)
+        behind = range(max(position - far, segment[0]), position - self.before)
+        return sorted(
+            _usable([*ahead, *behind], excluded), key=lambda plane: (abs(plane - position), plane)
+        )
+
+
+def _usable(planes: Iterable[int], excluded: FrameRanges) -> list[int]:
+    return [plane for plane in planes if plane not in excluded]
 
 
 def reach_of(neighbours: int, *, causal: bool) -> Reach:

@@ -17,6 +17,7 @@ from fm2s_stack.job.terms import differences, job_terms
 from fm2s_stack.job.wanted import Wanted
 from fm2s_stack.settings import FitSettings, RunSettings, WriteSettings
 from fm2s_stack.stack.base import Stack
+from fm2s_stack.stack.frame_ranges import FrameRanges
 from fm2s_stack.stack.open import open_stack
 
 Told = Mapping[str, Any]
@@ -69,7 +70,11 @@ def select_recorded(told: Told, stack: Stack) -> Stack:
     words = [names[c] if c < len(names) and names.index(names[c]) == c else str(c) for c in chosen]
     first_t, last_t = selection["frames"]
     first_z, last_z = selection["slices"]
-    return stack.select(frames=(first_t, last_t), slices=(first_z, last_z), channels=tuple(words))
+    selected = stack.select(
+        frames=(first_t, last_t), slices=(first_z, last_z), channels=tuple(words)
+    )
+    excluded = FrameRanges.of((a, b) for a, b in selection.get("excluded", ()))
+    return selected.split_at(selection.get("cuts", ())).without(excluded)
 
 
 def recorded_wanted(target: Target, told: Told, stack: Stack, run: RunSettings) -> Wanted:

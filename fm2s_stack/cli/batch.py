@@ -66,12 +66,15 @@ def command(inputs: str, folder: Path, **options: Any) -> None:  # noqa: ANN401
     from fm2s_stack.batch.ledger import in_order
     from fm2s_stack.batch.recordings import find_recordings
     from fm2s_stack.cli.denoise_options import fit_settings
+    from fm2s_stack.stack.frame_list import require_frame_list
 
     refuse_overwrite(options["overwrite"])
     if options["one_fit"] and (options["fit_from"] or options["suffix"] != ".zarr"):
         other = "--fit-from" if options["fit_from"] else f"--suffix {options['suffix']}"
         raise UsageError(f"--one-fit takes the networks of the first OME-Zarr; leave out {other}")
     fit_settings(options)  # what is wrong with them is not to be said once a recording
+    if options["exclude_frames"] is not None:
+        require_frame_list(options["exclude_frames"])
     found = in_order(
         folder.absolute(),
         find_recordings(absolute_input(inputs), folder.absolute(), options["suffix"]),

@@ -17,7 +17,7 @@ from fm2s_stack.cli.denoise_options import (
     run_settings,
     write_settings,
 )
-from fm2s_stack.cli.options import INPUT_OPTIONS, add_options, open_input
+from fm2s_stack.cli.options import INPUT_NAMES, INPUT_OPTIONS, add_options, open_input
 from fm2s_stack.cli.say import say
 from fm2s_stack.cli.show import Show, clock, size
 from fm2s_stack.cli.signals import stop_on_signals
@@ -27,8 +27,6 @@ from fm2s_stack.stopping import Stop
 if TYPE_CHECKING:
     from fm2s_stack.pipeline import Summary
     from fm2s_stack.stack.base import Stack
-
-INPUT_NAMES = ("axes", "series", "channels", "frames", "slices", "cache_dir")
 
 
 @click.command(name="denoise")

@@ -148,8 +148,11 @@ def fit_settings(options: dict[str, Any]) -> FitSettings:
     if options["fit_every"] and options["mode"]:
         raise UsageError("--fit and --fit-every exclude each other; give one")
     every = options["fit_every"] or 0
+    preset = _preset(options)
+    if isinstance(preset, Preset):
+        _refuse_breaks(options)
     return FitSettings(
-        preset=_preset(options),
+        preset=preset,
         mode="every" if every else options["mode"],
         every=every,
         crop=options["fit_crop"] or None,
@@ -191,6 +194,15 @@ def _refuse_neighbours(options: dict[str, Any]) -> None:
     if options["neighbours"] is not None or options["causal"]:
         given = "--causal" if options["causal"] else "--neighbours"
         raise UsageError(f"{given}: presets denoise each plane by itself; it needs -c auto")
+
+
+def _refuse_breaks(options: dict[str, Any]) -> None:
+    """Refuse trials where no plane has neighbours, not even to take the place of a bad one."""
+    if options["breaks"] is not None and options["on_bad_frame"] == "fail":
+        raise UsageError(
+            "--breaks: presets denoise each plane by itself; it needs -c auto, or --on-bad-frame "
+            "previous or interpolate, which take frames of the same trial"
+        )
 
 
 def _borrowed_preset(options: dict[str, Any]) -> Preset | Auto:

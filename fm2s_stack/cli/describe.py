@@ -65,6 +65,8 @@ def describe_stack(stack: Stack) -> dict[str, Any]:
         "bytes": stack.identity.size,
         "digest": stack.identity.digest,
         "breaks": list(stack.breaks),
+        "cuts": list(stack.cuts),
+        "excluded": [list(run) for run in stack.excluded.runs],
         "notes": list(stack.notes),
         "headers": list(stack.headers),
     }
@@ -83,8 +85,11 @@ def stack_lines(stack: Stack) -> list[str]:
         lines.append(f"channels  {', '.join(image.channels)}")
     if image.timestamps is not None:
         lines.append(f"times     {image.timestamps[0]:.3f} to {image.timestamps[-1]:.3f} s")
-    if stack.breaks:
-        lines.append(f"breaks    {len(stack.breaks)}, the first at frame {stack.breaks[0]}")
+    if breaks := sorted({*stack.breaks, *stack.cuts}):
+        lines.append(f"breaks    {len(breaks)}, the first at frame {breaks[0]}")
+    if stack.excluded:
+        first = stack.excluded.runs[0][0]
+        lines.append(f"excluded  {stack.excluded.count} frames, the first is frame {first}")
     if stack.headers:
         lines.append(f"headers   {', '.join(stack.headers)}")
     return lines + [f"note      {note}" for note in stack.notes]

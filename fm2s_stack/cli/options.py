@@ -8,11 +8,16 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
 
-from fm2s_stack.cli.values import Range
+from fm2s_stack.cli.values import Breaks, Range
 from fm2s_stack.errors import UsageError
 
 if TYPE_CHECKING:
     from fm2s_stack.stack.base import Stack
+
+#: parameters of `open_input` that those options are
+INPUT_NAMES = (
+    "axes", "series", "channels", "frames", "slices", "breaks", "exclude_frames", "cache_dir",
+)  # fmt: skip
 
 F = TypeVar("F", bound=Callable[..., Any])
 
@@ -25,6 +30,13 @@ INPUT_OPTIONS = (
     ),
     click.option("--frames", type=Range(), help="Frames to keep, from 0, end not included."),
     click.option("--slices", type=Range(), help="Slices to keep, from 0, end not included."),
+    click.option("--breaks", type=Breaks(), metavar="T,T,...",
+                 help="First frames of trials, from 0 in the whole recording: no neighbours across "
+                 "them. With presets, which have none, it needs --on-bad-frame."),
+    click.option("--exclude-frames", type=click.Path(dir_okay=False, path_type=Path),
+                 metavar="FILE",
+                 help="Frames that stay as they are and are measured nowhere, as of a shutter: "
+                 "numbers, or ranges such as 500:510, from 0 in the whole recording."),
     click.option(
         "--cache-dir", type=click.Path(file_okay=False, path_type=Path),
         help="Folder of page tables  [default: the user's cache folder]",
@@ -51,6 +63,8 @@ def open_input(
     channels: tuple[str, ...],
     frames: tuple[int | None, int | None] | None,
     slices: tuple[int | None, int | None] | None,
+    breaks: tuple[int, ...] | None,
+    exclude_frames: Path | None,
     cache_dir: Path | None,
 ) -> Stack:
     """Open what the input options describe."""
@@ -60,5 +74,5 @@ def open_input(
 
     return open_stack(
         path, axes=axes, series=series, channel=channels, frames=frames, slices=slices,
-        cache_dir=cache_dir,
+        breaks=breaks or (), exclude_frames=exclude_frames or (), cache_dir=cache_dir,
     )  # fmt: skip

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from fm2s_stack.cli.options import add_options, open_input
+from fm2s_stack.cli.options import INPUT_NAMES, add_options, open_input
 from fm2s_stack.cli.relay import (
     NOT_RELAYED,
     Relaying,
@@ -29,7 +29,6 @@ if TYPE_CHECKING:
     from fm2s_stack.slurm.jobs import Cluster, Job
     from fm2s_stack.stack.base import Stack
 
-INPUT_NAMES = ("axes", "series", "channels", "frames", "slices", "cache_dir")
 #: what spreads a run by itself: the array does that, each task one process
 NOT_FOR_JOBS = NOT_RELAYED | {"scheduler", "workers"}
 ROOMY = 2**50  #: bytes: a plan that memory does not cut short

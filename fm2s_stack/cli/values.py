@@ -28,6 +28,27 @@ class Range(click.ParamType):
         return start, stop
 
 
+class Breaks(click.ParamType):
+    """``0,500,1000``: first frames of trials."""
+
+    name = "t,t,..."
+
+    def convert(
+        self, value: object, param: click.Parameter | None, ctx: click.Context | None
+    ) -> tuple[int, ...]:
+        """The frames, ascending."""
+        from fm2s_stack.stack.frame_list import require_ascending
+
+        if isinstance(value, tuple):
+            return value
+        parts = [part.strip() for part in str(value).split(",")]
+        if not all(re.fullmatch(r"-?[0-9]{1,18}", part) for part in parts):
+            self.fail(f"{value!r} is not first frames of trials, such as 0,500,1000", param, ctx)
+        frames = tuple(map(int, parts))
+        require_ascending(frames)
+        return frames
+
+
 class Bytes(click.ParamType):
     """A size such as ``8GB``, ``512MiB`` or a number of bytes."""
 

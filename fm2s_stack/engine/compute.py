@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 
 from fm2s_stack.auto.denoiser import NeighbourDenoiser
 from fm2s_stack.engine.device_pool import DevicePool
+from fm2s_stack.engine.excluded import copy_excluded, kept_planes
 from fm2s_stack.engine.job import Job
 from fm2s_stack.engine.near_task import NearTask, with_neighbours
 from fm2s_stack.engine.task import Result, Task
@@ -93,15 +94,17 @@ def _denoise(
     progress: Progress,
 ) -> Result:
     """Denoise a run of what was read into `result`, shape (n, y, x)."""
-    denoiser = job.denoisers[run.c]
+    denoiser, kept = job.denoisers[run.c], kept_planes(job.stack, run)
     core: Core = (_moved(run.y, read.y[0]), _moved(run.x, read.x[0]))
+    copied = copy_excluded(job, run, read, planes[:, 0], core, result, progress)
     if isinstance(denoiser, NeighbourDenoiser):
-        near = NearTask(job, denoiser, run, read, planes[:, 0], core, result)
-        return near.denoise(devices, progress), []
-    task = Task(job, denoiser, run, planes.reshape(-1, *planes.shape[3:]), core, result)
-    if job.fit.mode == "frame":
-        return task.fit_and_denoise(devices, progress)
-    return task.denoise(devices, progress)
+        near = NearTask(job, denoiser, run, read, planes[:, 0], core, kept, result)
+        return copied + near.denoise(devices, progress), []
+    task = Task(job, denoiser, run, planes.reshape(-1, *planes.shape[3:]), core, kept, result)
+    is_published = job.fit.mode == "frame"
+    how = task.fit_and_denoise if is_published else task.denoise
+    clipped, networks = how(devices, progress)
+    return copied + clipped, networks
 
 
 def _read(job: Job, run: Unit) -> tuple[Unit, NDArray[np.generic], tuple[BadFrame, ...]]:

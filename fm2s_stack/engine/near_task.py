@@ -10,11 +10,10 @@ from numpy.typing import NDArray
 
 from fm2s_stack.auto.background import Place
 from fm2s_stack.auto.denoiser import NeighbourDenoiser, Seen
-from fm2s_stack.auto.reach import Bounds
 from fm2s_stack.engine.device_pool import DevicePool
 from fm2s_stack.engine.faults import compute_on
 from fm2s_stack.engine.job import Job
-from fm2s_stack.engine.near import segment_at, segments_of
+from fm2s_stack.engine.near import Surroundings
 from fm2s_stack.fm2s.tiles import Core
 from fm2s_stack.plan import Unit
 from fm2s_stack.progress import Progress
@@ -23,9 +22,10 @@ from fm2s_stack.progress import Progress
 def with_neighbours(job: Job, denoiser: NeighbourDenoiser, run: Unit) -> Unit:
     """The run with the planes around it that its own are made of."""
     own = run.t if job.along == "t" else run.z
-    segments, reach = segments_of(job.stack, job.along), denoiser.reach
-    windows = [reach.window(p, segment_at(segments, p)).planes for p in range(*own)]
-    needed = (min(map(min, windows)), max(map(max, windows)) + 1)
+    around = Surroundings.of(job.stack, job.along)
+    kept = [p for p in range(*own) if p not in around.excluded]
+    seen = [plane for p in kept for plane in around.window(denoiser.reach, p).planes]
+    needed = (min([own[0], *seen]), max([own[1] - 1, *seen]) + 1)
     t, z = (needed, run.z) if job.along == "t" else (run.t, needed)
     return Unit(run.index, t, run.c, z, run.y, run.x)
 
@@ -40,21 +40,24 @@ class NearTask:
     read: Unit  #: what was read, with neighbours and halo
     planes: NDArray[np.generic]  #: of what was read, shape (t, z, y, x)
     core: Core  #: rows and columns of `planes` that are the run's own
+    kept: tuple[int, ...]  #: numbers of the run's planes that are denoised: not excluded ones
     output: NDArray[np.generic]  #: filled; shape (n, rows, columns) of the core
 
     def denoise(self, devices: DevicePool, progress: Progress) -> int:
-        """Denoise every plane of the run; how many pixels were clipped."""
+        """Denoise the planes of the run; how many pixels were clipped."""
         pulse = partial(progress.advance, 0)
         light = self._light(pulse)
+        around = Surroundings.of(self.job.stack, self.job.along)
 
-        def one(i: int, device: str = "cpu") -> int:
-            seen, place = self._window(i, light)
+        def one(number: int, device: str = "cpu") -> int:
+            i = self.kept[number]
+            seen, place = self._window(i, light, around)
             clipped = self.denoiser.fill(seen, place, self.core, self.output[i], device, pulse)
             progress.advance(1)
             return clipped
 
         if devices.kind == "cpu":
-            return sum(devices.each(one, len(self.output)))
+            return sum(devices.each(one, len(self.kept)))
         return sum(
             compute_on(
                 devices,
@@ -63,24 +66,26 @@ class NearTask:
                 tf32=self.denoiser.precision == "tf32",
                 note=progress.note,
             )
-            for i in range(len(self.output))
+            for i in range(len(self.kept))
         )
 
     def _light(self, pulse: partial[None]) -> NDArray[np.object_]:
         """Which pixels of each plane that was read carry light, shape (t, z)."""
         light = np.empty(self.planes.shape[:2], dtype=object)
         for place in np.ndindex(light.shape):
+            if place[0] + self.read.t[0] in self.job.stack.excluded:
+                continue  # nobody sees it, whatever is in it
             light[place] = self.denoiser.light_of(self.planes[place], self._position(*place), pulse)
         return light
 
-    def _window(self, i: int, light: NDArray[np.object_]) -> tuple[Seen, Place]:
+    def _window(
+        self, i: int, light: NDArray[np.object_], around: Surroundings
+    ) -> tuple[Seen, Place]:
         t, z = divmod(i, self.run.shape[2])
         t, z = t + self.run.t[0] - self.read.t[0], z + self.run.z[0] - self.read.z[0]
         is_movie = self.job.along == "t"
         at, first = (t, self.read.t[0]) if is_movie else (z, self.read.z[0])
-        segments = segments_of(self.job.stack, self.job.along)
-        segment = _moved(segment_at(segments, at + first), first)
-        window = self.denoiser.reach.window(at, segment)
+        window = around.window(self.denoiser.reach, at + first).moved(-first)
         beside = np.s_[:, z] if is_movie else np.s_[t]
         seen = Seen.of(window, self.planes[beside], light[beside].tolist())
         other = z + self.read.z[0] if is_movie else t + self.read.t[0]
@@ -93,7 +98,3 @@ class NearTask:
         if self.job.along == "t":
             return float(stack.t_start + self.read.t[0] + t)
         return float(stack.z_start + self.read.z[0] + z)
-
-
-def _moved(bounds: Bounds, by: int) -> Bounds:
-    return bounds[0] - by, bounds[1] - by

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import time
 from collections.abc import Sequence
 from contextlib import suppress
@@ -17,6 +18,7 @@ from fm2s_stack.engine.unit_record import UnitRecord
 from fm2s_stack.fm2s.fit import Fitted
 from fm2s_stack.plan import Unit
 from fm2s_stack.progress import Progress
+from fm2s_stack.stack.frame_ranges import FrameRanges
 from fm2s_stack.store.integrity import flush_files
 from fm2s_stack.store.weights import write_weights
 
@@ -53,8 +55,8 @@ def run_unit(job: Job, unit: Unit, devices: DevicePool, progress: Progress) -> U
         device=devices.kind,
         seconds=round(time.perf_counter() - started, 3),
         clipped=made.clipped,
-        display=_display(made.planes),
-        loss=tuple(network.loss for network in made.networks),
+        display=_display(made.planes, job.stack.excluded.moved(-unit.t[0])),
+        loss=tuple(network.loss for network in made.networks if math.isfinite(network.loss)),
         bad=made.bad,
         source_crc32=made.source_crc32, source_stamp=job.stack.identity.times.stamp,
         files=files,
@@ -85,9 +87,13 @@ def _forget_checkpoints(job: Job, unit: Unit) -> None:
             checkpoints.of(channel, job.stack.t_start + t, job.stack.z_start + z).remove()
 
 
-def _display(output: NDArray[np.generic]) -> tuple[float, float]:
-    flat = output.reshape(-1)
-    sample = flat[:: max(1, flat.size // DISPLAY_PIXELS)].astype(np.float64)
+def _display(output: NDArray[np.generic], excluded: FrameRanges) -> tuple[float, float] | None:
+    """Grey levels that hold nearly all pixels of planes (t, 1, z, y, x); None if none counts."""
+    parts = [output[a:b].reshape(-1) for a, b in excluded.gaps(0, len(output))]
+    if not parts:
+        return None
+    step = max(1, sum(part.size for part in parts) // DISPLAY_PIXELS)
+    sample = np.concatenate([part[::step] for part in parts]).astype(np.float64)
     finite = sample[np.isfinite(sample)]
     if not finite.size:
         return 0.0, 0.0

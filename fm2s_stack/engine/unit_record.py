@@ -29,8 +29,9 @@ class UnitRecord:
     device: str  #: kind of device: ``cpu`` or ``cuda``
     seconds: float  #: from the first read to the last flush
     clipped: int  #: pixels clipped to the range of the output's dtype
-    display: tuple[float, float]  #: grey levels that hold nearly all pixels
-    loss: tuple[float, ...] = ()  #: of each plane's network, in mode ``frame``
+    display: tuple[float, float] | None  #: grey levels that hold nearly all pixels of frames that
+    #: are not excluded; None: all of its frames are
+    loss: tuple[float, ...] = ()  #: of each network that was trained, in mode ``frame``
     bad: tuple[BadFrame, ...] = ()  #: planes that could not be read and were made up
     source_crc32: int | None = None  #: of the input's planes as read; older outputs have none
     source_stamp: str = ""  #: of the input's files when the run opened them; empty: unknown

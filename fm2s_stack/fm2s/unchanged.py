@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import numpy as np
-from numpy.typing import NDArray
+from numpy.typing import DTypeLike, NDArray
 
 from fm2s_stack.errors import NonFinitePixels
 from fm2s_stack.fm2s.intensity import clipped_to
@@ -62,12 +62,38 @@ def put_back(
     """
     inside = (slice(*core[0]), slice(*core[1]))
     left_out = ~valid[inside]
-    pixels, dtype = plane[inside][left_out], result.dtype
-    if dtype.kind == "f" or dtype == pixels.dtype:
-        result[left_out] = pixels.astype(dtype)
-        return
-    if pixels.dtype.kind == "f" and not np.isfinite(pixels).all():
+    result[left_out] = as_type(plane[inside][left_out], result.dtype, name)[0]
+
+
+def as_type(
+    pixels: NDArray[np.generic], dtype: DTypeLike, name: str
+) -> tuple[NDArray[np.generic], int]:
+    """The same grey levels in another pixel type, and how many were clipped to its range.
+
+    Parameters
+    ----------
+    pixels
+        Any shape. NaN and infinity stay, where the type has them.
+    dtype
+        Pixel type wanted; to integers grey levels are rounded.
+    name
+        Of the plane, for the error.
+
+    Raises
+    ------
+    NonFinitePixels
+        If there is NaN or infinity that the type cannot hold.
+    """
+    wanted = np.dtype(dtype)
+    if wanted == pixels.dtype:
+        return pixels, 0
+    finite = np.isfinite(pixels)
+    if finite.all():
+        return clipped_to(pixels.astype(np.float64), wanted)
+    if wanted.kind != "f":
         raise NonFinitePixels(
-            f"{name} has NaN or infinite pixels, which {dtype} cannot hold; give --dtype float32"
+            f"{name} has NaN or infinite pixels, which {wanted} cannot hold; give --dtype float32"
         )
-    result[left_out] = clipped_to(pixels.astype(np.float64), dtype)[0]
+    result = np.where(finite, 0, pixels).astype(wanted)
+    result[finite], clipped = clipped_to(pixels[finite].astype(np.float64), wanted)
+    return result, clipped

@@ -41,7 +41,8 @@ def study(
     StackError
         If a plane cannot be read.
     """
-    frames, _, slices, rows, columns = stack.image.shape
+    _, _, slices, rows, columns = stack.image.shape
+    frames = len(stack.kept)
     pixels = slices * rows * columns
     flat = flat_background(noise.mean_level)
     if along == "z" or frames < LEAST_PLANES or pixels > STUDIED_PIXELS:
@@ -53,20 +54,23 @@ def study(
     means = Means(frames, knots, (slices, rows, columns), STEP)
     planes, positions, probes = [], [], []
     judged = set(spread(len(studied), PROBES))
-    for number, t in enumerate(studied):
+    for number, place in enumerate(studied):
         told.advance(0)
+        t = stack.kept[place]
         box = Box((t, t + 1), c, (0, slices), (0, rows), (0, columns))
         own = read_planes(stack, box, fit, told)[0]
-        means.add(t, own)
+        means.add(place, own)
         if number in kept:
             planes.append(own)
             positions.append(t)
         if number in judged:
-            probes.append((t, own[:, ::STEP, ::STEP].astype(np.float32)))
+            probes.append((place, own[:, ::STEP, ::STEP].astype(np.float32)))
     background = means.background()
     if not _predicts(background, probes, len(studied), noise):
         return flat, no_components()
-    background = Background(background.mean, background.positions + stack.t_start, background.lines)
+    # Counted without excluded frames, so that each knot is of as many.
+    knot_places = np.interp(background.positions, np.arange(frames), stack.kept)
+    background = Background(background.mean, knot_places + stack.t_start, background.lines)
     if not planes:
         return background, no_components()
     where = [t + stack.t_start for t in positions]

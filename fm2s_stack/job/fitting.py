@@ -34,6 +34,7 @@ from fm2s_stack.job.sampling import (
 from fm2s_stack.progress import Progress, Pulse, Silent, unheard
 from fm2s_stack.settings import Auto, FitSettings
 from fm2s_stack.stack.base import Stack
+from fm2s_stack.stack.frame_ranges import NO_FRAMES
 from fm2s_stack.store.checkpoints import FitCheckpoints
 
 FitTask = tuple[int, Window]  #: channel of the stack, and planes that share a network
@@ -81,7 +82,8 @@ def train_channels(
     second and raises to stop.
     """
     axis, origin = (0, stack.t_start) if along == "t" else (2, stack.z_start)
-    windows = fit_windows(stack.image.shape[axis], fit)
+    excluded = stack.excluded if along == "t" else NO_FRAMES
+    windows = fit_windows(stack.image.shape[axis], fit, excluded)
     tasks = [(c, window) for c in range(len(channels)) for window in windows]
     known = {} if kept is None else kept.load()
     left = [task for task in tasks if _place(channels, task) not in known]
@@ -147,7 +149,8 @@ class _Training:
             return train_auto(
                 stack, c, channel, fit, window, self.along, seed, devices, progress, told
             )
-        samples = training_samples(stack.image.shape, window, self.along, fit.published.stride)
+        stride = fit.published.stride
+        samples = training_samples(stack.image.shape, window, self.along, stride, stack.excluded)
         planes, valid = _training_planes(stack, channel.intensity, samples, c, fit, progress)
         checkpoint = None if self.checkpoints is None else self.checkpoints.of(*source)
         return compute_on(

@@ -12,6 +12,8 @@ from fm2s_stack.progress import Progress, Silent
 from fm2s_stack.stack.base import Stack
 from fm2s_stack.stack.reading import Place, is_gone, read_part
 
+FramesAt = tuple[tuple[int, ...], int]  #: frames, and the slice
+
 PAIRS = 32  #: of consecutive frames that are looked at, at most
 PLANES = 16  #: that are looked at where there are no consecutive frames, at most
 SIDE = 1024  #: of the part in the middle that is looked at in larger planes, pixels
@@ -24,9 +26,10 @@ def measure_noise(
     """Measure the noise of one channel.
 
     From the differences of up to 32 pairs of consecutive frames spread over the recording; where
-    no two frames follow each other, from up to 16 planes by themselves. Of planes larger than
-    1024 x 1024 pixels the middle is read. Pairs with a plane that cannot be read are left out,
-    with a note.
+    no two frames follow each other, from up to 16 planes by themselves. Excluded frames are
+    passed over; where one lies between any two others, these make pairs all the same. Of planes
+    larger than 1024 x 1024 pixels the middle is read. Pairs with a plane that cannot be read are
+    left out, with a note.
 
     Parameters
     ----------
@@ -47,46 +50,53 @@ def measure_noise(
         If nothing can be read.
     """
     told = progress or Silent()
-    starts = _pair_starts(stack)
+    pairs = _pairs(stack)
     try:
-        if starts:
-            return measure_movie(
-                _read(stack, c, _pair_places(stack, starts), 2, told), offset=offset
-            )
-        shape = stack.image.shape
-        places = spread_places((0, shape[0]), (0, shape[2]), PLANES)
-        return measure_image(_read(stack, c, places, 1, told)[:, 0], offset=offset)
+        if pairs:
+            return measure_movie(_read(stack, c, _pair_places(stack, pairs), told), offset=offset)
+        kept = stack.kept
+        places = spread_places((0, len(kept)), (0, stack.image.shape[2]), PLANES)
+        alone: list[FramesAt] = [((kept[i],), z) for i, z in places]
+        return measure_image(_read(stack, c, alone, told)[:, 0], offset=offset)
     except NoiseUnknown as error:
         names = stack.image.channels
         of = f", channel {names[c] if names else c}" if stack.image.shape[1] > 1 else ""
         raise NoiseUnknown(f"{stack.path}{of}: {error}") from None
 
 
-def _pair_starts(stack: Stack) -> list[int]:
-    """First frames of pairs within a file or trial; no frame is in two of them."""
-    return [t for a, b in stack.trials for t in range(a, b - 1, 2)]
+def _pairs(stack: Stack) -> list[tuple[int, int]]:
+    """Frames of a file or trial that follow each other; no frame is in two pairs.
+
+    Where an excluded frame lies between any two others, as where every other one is lit for
+    stimulation, the next that is left follows.
+    """
+    trials = [list(stack.excluded.gaps(*trial)) for trial in stack.trials]
+    pairs = [(t, t + 1) for runs in trials for a, b in runs for t in range(a, b - 1, 2)]
+    if pairs:
+        return pairs
+    kept = [[t for run in runs for t in range(*run)] for runs in trials]
+    return [pair for frames in kept for pair in zip(frames[::2], frames[1::2], strict=False)]
 
 
-def _pair_places(stack: Stack, starts: list[int]) -> list[tuple[int, int]]:
+def _pair_places(stack: Stack, pairs: list[tuple[int, int]]) -> list[FramesAt]:
     _, _, slices, rows, columns = stack.image.shape
     seen = min(rows, SIDE) * min(columns, SIDE)
     count = min(PAIRS, max(2, PIXELS // seen))
-    return [(starts[i], z) for i, z in spread_places((0, len(starts)), (0, slices), count)]
+    return [(pairs[i], z) for i, z in spread_places((0, len(pairs)), (0, slices), count)]
 
 
-def _read(
-    stack: Stack, c: int, places: list[tuple[int, int]], frames: int, told: Progress
-) -> NDArray[np.generic]:
-    """Planes at each place and those that follow, shape (places, frames, y, x)."""
+def _read(stack: Stack, c: int, places: list[FramesAt], told: Progress) -> NDArray[np.generic]:
+    """Planes of the frames at each place, shape (places, frames, y, x)."""
     read = []
-    for t, z in places:
+    for frames, z in places:
         told.advance(0)  # slow storage: let it be stopped between two planes
         try:
-            read.append(_planes(stack, [(t + i, c, z) for i in range(frames)]))
+            read.append(_planes(stack, [(t, c, z) for t in frames]))
         except (StackError, OSError) as error:
             if is_gone(error):
                 raise
-            told.note(f"{stack.name_plane(t, c, z)} is left out of measuring the noise: {error}")
+            name = stack.name_plane(frames[0], c, z)
+            told.note(f"{name} is left out of measuring the noise: {error}")
     if not read:
         raise StackError(f"{stack.path}: none of the planes to measure noise on can be read")
     return np.stack(read)

@@ -126,11 +126,12 @@ def decide_mode(stack: Stack, fit: FitSettings) -> FitSettings:
 
 def _decide_auto(stack: Stack, fit: FitSettings, auto: Auto) -> FitSettings:
     """The settings of ``-c auto`` with the mode and the number of neighbours filled in."""
-    frames, _, slices, *_ = stack.image.shape
+    frames, slices = len(stack.kept), stack.image.shape[2]
     length = frames if stack.image.default_along() == "t" else slices
     if frames * slices == 1:
+        left = " left" if stack.excluded else ""
         raise UsageError(
-            f"-c auto: {stack.path} has one plane, and it learns from several; give a preset "
+            f"-c auto: {stack.path} has one plane{left}, and it learns from several; give a preset "
             "(fm2s-stack presets lists them)"
         )
     if fit.mode == "frame":

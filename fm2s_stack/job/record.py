@@ -17,6 +17,7 @@ from fm2s_stack.job.wanted import Wanted
 from fm2s_stack.plan import Plan
 from fm2s_stack.settings import PIXEL_VERSION
 from fm2s_stack.stack.base import Identity, Stack
+from fm2s_stack.stack.frame_ranges import Bounds
 from fm2s_stack.store.attributes import read_attributes, set_attributes
 from fm2s_stack.store.files import sync_folder
 from fm2s_stack.store.frozen import keep_frozen
@@ -41,7 +42,10 @@ class Selection:
     frames: tuple[int, int]  #: source index of the first frame, and one past the last
     slices: tuple[int, int]  #: source index of the first slice, and one past the last
     channels: tuple[int, ...]  #: source index of each channel
-    breaks: tuple[int, ...]  #: frames at which a new file or trial starts
+    breaks: tuple[int, ...]  #: frames of the output at which a file or trial starts
+    cuts: tuple[int, ...]  #: source indices of frames at which further trials were said to start
+    excluded: tuple[Bounds, ...]  #: runs of frames that stay as they are: source index of the
+    #: first, and one past the last
     notes: tuple[str, ...]  #: what was assumed or dropped
 
     @classmethod
@@ -55,6 +59,8 @@ class Selection:
             (stack.z_start, stack.z_start + slices),
             stack.channel_indices,
             stack.breaks,
+            tuple(frame + stack.t_start for frame in stack.cuts),
+            stack.excluded.moved(stack.t_start).runs,
             stack.notes,
         )
 

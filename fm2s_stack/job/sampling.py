@@ -26,6 +26,7 @@ from fm2s_stack.settings import BadFramePolicy, FitSettings
 from fm2s_stack.stack.bad_frames import bad_frame_line, read_box
 from fm2s_stack.stack.base import Stack
 from fm2s_stack.stack.finite import require_finite
+from fm2s_stack.stack.frame_ranges import NO_FRAMES, FrameRanges
 from fm2s_stack.stack.reading import Box
 
 GOLDEN = (math.sqrt(5) - 1) / 2  #: multiples of it spread evenly between whole numbers
@@ -54,22 +55,38 @@ class Sample:
     x: tuple[int, int]  #: columns
 
 
-def fit_windows(length: int, fit: FitSettings) -> tuple[Window, ...]:
+def fit_windows(
+    length: int, fit: FitSettings, excluded: FrameRanges = NO_FRAMES
+) -> tuple[Window, ...]:
     """The windows of a stack: one, or runs of ``fit.every`` planes.
 
-    A last window of less than half the planes is joined to the one before it, so that no
-    network is trained on a few planes alone.
+    A window of less than half the planes, because the stack ends or most are excluded, is
+    joined to the one before it, the first to the one after it, so that no network is trained
+    on a few planes alone.
     """
     if fit.mode != "every":
         return (Window(0, length),)
-    starts = list(range(0, length, fit.every))
-    if len(starts) > 1 and 2 * (length - starts[-1]) < fit.every:
-        starts.pop()
-    stops = [*starts[1:], length]
-    return tuple(Window(a, b) for a, b in zip(starts, stops, strict=True))
+    windows: list[Window] = []
+    for start in range(0, length, fit.every):
+        window = Window(start, min(start + fit.every, length))
+        if windows and any(_is_short(w, fit, excluded) for w in (window, windows[-1])):
+            window = Window(windows.pop().start, window.stop)
+        windows.append(window)
+    return tuple(windows)
 
 
-def training_samples(shape: Shape5, window: Window, along: StackAxis, stride: int) -> list[Sample]:
+def _is_short(window: Window, fit: FitSettings, excluded: FrameRanges) -> bool:
+    left_out = excluded.within(window.start, window.stop).count
+    return 2 * (window.stop - window.start - left_out) < fit.every
+
+
+def training_samples(
+    shape: Shape5,
+    window: Window,
+    along: StackAxis,
+    stride: int,
+    excluded: FrameRanges = NO_FRAMES,
+) -> list[Sample]:
     """What one network is trained on: ten planes, or as many parts of huge ones as fit.
 
     Parameters
@@ -83,13 +100,16 @@ def training_samples(shape: Shape5, window: Window, along: StackAxis, stride: in
     stride
         Side of the preset's patches; parts begin on their grid, so that the patches are
         those of the whole plane.
+    excluded
+        Frames of which nothing is taken.
     """
     *_, rows, columns = shape
     if rows * columns <= FIT_PIXELS:
         whole = ((0, rows), (0, columns))
-        return [Sample(t, z, *whole) for t, z in _places(shape, window, along, FIT_PLANES)]
+        places = _places(shape, window, along, FIT_PLANES, excluded)
+        return [Sample(t, z, *whole) for t, z in places]
     parts = _parts(rows, columns, stride)
-    places = _places(shape, window, along, len(parts), parts=True)
+    places = _places(shape, window, along, len(parts), excluded, parts=True)
     return [Sample(*places[i % len(places)], *part) for i, part in enumerate(parts)]
 
 
@@ -146,7 +166,7 @@ def measure_channel(
 ) -> IntensityMap:
     """The intensity map of a channel, from planes spread over the stack."""
     shape = stack.image.shape
-    places = _places(shape, Window(0, shape[0]), "t", INTENSITY_PLANES)
+    places = _places(shape, Window(0, shape[0]), "t", INTENSITY_PLANES, stack.excluded)
     step = -(-shape[3] * shape[4] * len(places) // INTENSITY_PIXELS)
     while math.gcd(step, shape[4]) > 1:  # or the same columns would be taken in every row
         step += 1
@@ -174,14 +194,21 @@ def _levels(
 
 
 def _places(
-    shape: Shape5, window: Window, along: StackAxis, most: int, *, parts: bool = False
+    shape: Shape5,
+    window: Window,
+    along: StackAxis,
+    most: int,
+    excluded: FrameRanges,
+    *,
+    parts: bool = False,
 ) -> list[tuple[int, int]]:
     """(frame, slice) of planes spread evenly over a window, first of all over time."""
     frames, _, slices, rows, columns = shape
     t_range = (window.start, window.stop) if along == "t" else (0, frames)
     z_range = (window.start, window.stop) if along == "z" else (0, slices)
     count = most if parts else affordable_planes(rows * columns, most)
-    return spread_places(t_range, z_range, count)
+    kept = [t for run in excluded.gaps(*t_range) for t in range(*run)]
+    return [(kept[i], z) for i, z in spread_places((0, len(kept)), z_range, count)]
 
 
 def spread_places(

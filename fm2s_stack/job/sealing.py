@@ -235,7 +235,7 @@ def _timings(told: Mapping[str, Any], records: Sequence[UnitRecord]) -> dict[str
 def _displays(records: Sequence[UnitRecord]) -> list[tuple[float, float]]:
     """Grey levels to show of each channel."""
     channels = sorted({record.c for record in records})
-    own = [[record.display for record in records if record.c == c] for c in channels]
+    own = [[r.display for r in records if r.c == c and r.display is not None] for c in channels]
     return [(min(low for low, _ in part), max(high for _, high in part)) for part in own]
 
 

@@ -18,6 +18,8 @@ from fm2s_stack.store.provenance import Json, jsonable
 
 Terms = Mapping[str, Json]
 
+MOST_TOLD = 80  #: characters of one term in a message: of excluded frames there may be many
+
 _NAMES: Mapping[str, str] = {
     "pixel_version": "the arithmetic of this version of fm2s-stack",
     "source": "the content of the input",
@@ -70,6 +72,7 @@ def job_terms(
         "slices": (stack.z_start, stack.z_start + stack.image.shape[2]),
         "channels": stack.channel_indices,
         **{f"--{key}": value for key, value in stack.asked.items()},
+        **_left_apart(stack),
         "along": along,
         "fit_from": fit_from,
         **trained,
@@ -82,6 +85,18 @@ def job_terms(
         "chunks": write.chunks,
     }
     return {key: jsonable(value) for key, value in told.items()}
+
+
+def _left_apart(stack: Stack) -> dict[str, str]:
+    """The trials and excluded frames that the user named, by source index, where there are any."""
+    told = {}
+    if stack.cuts:
+        told["--breaks"] = ",".join(str(frame + stack.t_start) for frame in stack.cuts)
+    if stack.excluded:
+        # The number first: of a long list a message shows the beginning.
+        count, runs = stack.excluded.count, stack.excluded.moved(stack.t_start)
+        told["--exclude-frames"] = f"{count} frame{'s' * (count > 1)}, {runs}"
+    return told
 
 
 def token_of(terms: Terms, weights_sha256: str = "") -> str:
@@ -111,4 +126,5 @@ def _name(key: str) -> str:
 def _text(value: object) -> str:
     if isinstance(value, list):
         return ":".join(map(_text, value))
-    return "none" if value is None else str(value)
+    text = "none" if value is None else str(value)
+    return text if len(text) <= MOST_TOLD else f"{text[:MOST_TOLD]}..."

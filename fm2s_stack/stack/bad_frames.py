@@ -79,7 +79,7 @@ def read_box(
         What to read.
     along
         Axis along which a plane's neighbours are taken. Along t they are of the same file or
-        trial (`Stack.breaks`), unless each of those has one frame only.
+        trial (`Stack.trials`), and not of excluded frames.
     policy
         ``fail``: raise. ``previous``: the nearest readable plane before, or after where there
         is none. ``interpolate``: linear between the nearest on both sides, rounded (half to
@@ -236,7 +236,8 @@ def _readable_neighbours(
     start, stop = _trial(stack, here) if along == "t" else (0, stack.image.shape[2])
 
     def nearest(indices: range) -> tuple[int, ...]:
-        readable = (i for i in indices if not _why_bad(stack, _moved(place, along, i)))
+        others = (i for i in indices if along == "z" or i not in stack.excluded)
+        readable = (i for i in others if not _why_bad(stack, _moved(place, along, i)))
         return tuple(islice(readable, 1))
 
     before = nearest(range(here - 1, start - 1, -1))

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from itertools import pairwise
 from typing import TYPE_CHECKING
@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 
 from fm2s_stack.errors import UsageError
 from fm2s_stack.image import Image
+from fm2s_stack.stack.frame_ranges import NO_FRAMES, FrameRanges
 from fm2s_stack.stack.times import FileTimes
 
 if TYPE_CHECKING:
@@ -54,6 +55,9 @@ class Stack:
     z_start: int = 0  #: source index of the first slice in `array`
     channel_indices: tuple[int, ...] = (0,)  #: source index of each channel in `array`
     breaks: tuple[int, ...] = ()  #: frames of `array` at which a new file or trial starts
+    cuts: tuple[int, ...] = ()  #: further frames of `array` at which the user says a trial starts
+    excluded: FrameRanges = NO_FRAMES  #: frames of `array` that are measured nowhere, and
+    #: come out as they are
     notes: tuple[str, ...] = ()  #: what was assumed or dropped, to be said aloud
     headers: Mapping[str, str] = field(default_factory=dict)  #: raw metadata by name
     asked: Mapping[str, str] = field(default_factory=dict)  #: ``axes``, ``series`` where given
@@ -66,7 +70,15 @@ class Stack:
         """
         frames = self.image.shape[0]
         breaks = self.breaks if len(self.breaks) < frames - 1 else ()
-        return tuple(pairwise((0, *breaks, frames)))
+        return tuple(pairwise((0, *sorted({*breaks, *self.cuts}), frames)))
+
+    @property
+    def kept(self) -> Sequence[int]:
+        """Frames of `array` that are not excluded, ascending."""
+        frames = self.image.shape[0]
+        if not self.excluded:
+            return range(frames)
+        return [t for run in self.excluded.gaps(0, frames) for t in range(*run)]
 
     def plane(self, t: int, c: int, z: int) -> NDArray[np.generic]:
         """Pixels of one plane, shape (y, x), indices into `array`."""
@@ -134,7 +146,40 @@ class Stack:
             z_start=self.z_start + z0,
             channel_indices=tuple(self.channel_indices[c] for c in chosen),
             breaks=tuple(b - t0 for b in self.breaks if t0 < b < t1),
-        )
+            cuts=tuple(b - t0 for b in self.cuts if t0 < b < t1),
+            excluded=NO_FRAMES,
+        ).without(self.excluded.moved(self.t_start))
+
+    def split_at(self, frames: Sequence[int]) -> Stack:
+        """The same stack with further trials, whose first frames are given by source index.
+
+        Those outside the selection say nothing, nor do those that start one as it is.
+        """
+        length, started = self.image.shape[0], {first for first, _ in self.trials}
+        new = {frame - self.t_start for frame in frames} - started
+        return replace(self, cuts=(*sorted({*self.cuts, *(b for b in new if 0 < b < length)}),))
+
+    def without(self, frames: FrameRanges, named: str = "--exclude-frames") -> Stack:
+        """The same stack with further frames excluded, by source index.
+
+        They are no part of any measurement, training or neighbourhood, and come out unchanged.
+        Those outside the selection say nothing. `named` is what named them, for the error.
+
+        Raises
+        ------
+        UsageError
+            If no frame is left.
+        """
+        length = self.image.shape[0]
+        own = frames.moved(-self.t_start).within(0, length)
+        excluded = FrameRanges.of((*self.excluded.runs, *own.runs))
+        if excluded.count == length:
+            last = self.t_start + length - 1
+            raise UsageError(
+                f"{named}: all of the frames that are selected, {self.t_start} to {last} of "
+                f"{self.path}, are excluded; at least one must be left"
+            )
+        return replace(self, excluded=excluded)
 
     def _channel(self, name: str) -> int:
         if name in self.image.channels:

@@ -10,7 +10,7 @@ from fm2s_stack.stack.base import Stack
 
 
 def require_finite(stack: Stack, planes: NDArray[np.generic], t: int, c: int, z: int) -> None:
-    """Refuse NaN and infinity.
+    """Refuse NaN and infinity, but for excluded frames, whose pixels are looked at by nobody.
 
     Parameters
     ----------
@@ -29,6 +29,7 @@ def require_finite(stack: Stack, planes: NDArray[np.generic], t: int, c: int, z:
     if planes.dtype.kind != "f":
         return
     bad = ~np.isfinite(planes).all(axis=(3, 4))
+    bad[[t + i in stack.excluded for i in range(len(planes))]] = False
     if not bad.any():
         return
     i, j, k = np.argwhere(bad)[0].tolist()

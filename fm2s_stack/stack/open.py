@@ -11,6 +11,7 @@ import numpy as np
 
 from fm2s_stack.errors import Fm2sError, StackUnreadable, UnsupportedPixels, UsageError
 from fm2s_stack.stack.base import Bounds, Stack
+from fm2s_stack.stack.frame_list import FrameList, excluded_frames, list_name, require_breaks
 from fm2s_stack.stack.inputs import Inputs, PathLike, find_inputs
 from fm2s_stack.stack.reader import OpenOptions, Recording, cannot_read
 
@@ -26,6 +27,8 @@ def open_stack(
     channel: Sequence[str | int] = (),
     frames: Bounds | None = None,
     slices: Bounds | None = None,
+    breaks: Sequence[int] = (),
+    exclude_frames: FrameList = (),
     cache_dir: PathLike | None = None,
 ) -> Stack:
     """Open a recording lazily; no pixels are read beyond a few sampled pages.
@@ -44,6 +47,13 @@ def open_stack(
         Channels to keep, by index from 0 or by name; empty: all.
     frames, slices
         First and one past the last to keep, as a Python slice; None: all.
+    breaks
+        First frames of trials, ascending, by source index: neighbours are not taken across
+        them, as they are not across the files and cycles of the input.
+    exclude_frames
+        Frames that are kept out of every measurement, training and neighbourhood and come out
+        as they are, by source index: a text file, or frames and (first, one past the last); see
+        `fm2s_stack.stack.frame_list.excluded_frames`.
     cache_dir
         Folder of page tables; None: the user's cache folder.
 
@@ -86,7 +96,35 @@ def open_stack(
         headers=found.headers,
         asked=_asked(options),
     )
-    return stack.select(frames=frames, slices=slices, channels=tuple(map(str, channel)))
+    selected = stack.select(frames=frames, slices=slices, channels=tuple(map(str, channel)))
+    length = stack.image.shape[0]
+    require_breaks(breaks, length, stack.path)
+    return _without(_split(selected, breaks), exclude_frames, length)
+
+
+def _split(stack: Stack, breaks: Sequence[int]) -> Stack:
+    """The stack with the trials that were named; a note if that makes none."""
+    split = stack.split_at(breaks)
+    if not breaks or split.cuts:
+        return split
+    text = ",".join(map(str, breaks))
+    return _with_note(split, f"--breaks {text}: no trial more than there is without it")
+
+
+def _without(stack: Stack, given: FrameList, frames: int) -> Stack:
+    """The stack without the frames of a list, and a note how many those are."""
+    if not isinstance(given, str | os.PathLike) and not given:
+        return stack
+    left = stack.without(excluded_frames(given, frames, stack.path), list_name(given))
+    name = f" {Path(given).name}" if isinstance(given, str | os.PathLike) else ""
+    if not left.excluded:
+        return _with_note(left, f"--exclude-frames{name}: names none of the frames selected")
+    count, length = left.excluded.count, left.image.shape[0]
+    return _with_note(left, f"--exclude-frames{name}: {count} of {length} frames stay as they are")
+
+
+def _with_note(stack: Stack, note: str) -> Stack:
+    return replace(stack, notes=(*stack.notes, note))
 
 
 def _asked(options: OpenOptions) -> dict[str, str]:

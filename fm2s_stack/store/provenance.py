@@ -31,7 +31,8 @@ KEYS: Mapping[str, str] = {
     "versions": "versions of this package, of Python and of the libraries that touch pixels",
     "pixel_version": "number of the arithmetic; another one gives other pixels",
     "source": "identity of the input: name, size in bytes, mtime in s since 1970, digest",
-    "selection": "what was read: format, options, frames, slices, channels, breaks, notes",
+    "selection": "what was read: format, options, frames, slices, channels, breaks of the input,"
+    " cuts of --breaks, excluded frames as [first, one past the last], notes",
     "settings": "fit, write and run settings as used",
     "seed": "what every random stream is derived from",
     "preset": "noise parameters trained against; of -c auto its neighbours",
