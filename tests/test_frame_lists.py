@@ -56,8 +56,12 @@ def test_what_a_list_says_is_read_whatever_separates_it(tmp_path_factory, frames
     assert frames_of(list(excluded_frames(file, 100, "m").runs)) == set(frames)
 
 
-def test_python_names_frames_without_a_file():
+def test_python_names_frames_without_a_file(movie):
     assert excluded_frames([3, (5, 8)], 9, "m").runs == ((3, 4), (5, 8))
+    stack = open_stack(movie, breaks=np.array([0, 6]), exclude_frames=np.array([3, 5]))
+    assert stack.trials == ((0, 6), (6, 12)) and stack.excluded.runs == ((3, 4), (5, 6))
+    with pytest.raises(UsageError, match="1:2:3 is no frame"):
+        excluded_frames([(1, 2, 3)], 9, "m")
     with pytest.raises(UsageError, match="--exclude-frames: 9 is beyond the end: m has frames 0"):
         excluded_frames([9], 9, "m")
 

@@ -99,7 +99,7 @@ def _entries(given: FrameList) -> Iterator[tuple[str, str, Bounds]]:
                 yield where, text, _run(where, text)
         return
     for entry in given:
-        text = f"{entry}" if isinstance(entry, int) else f"{entry[0]}:{entry[1]}"
+        text = ":".join(map(str, entry)) if isinstance(entry, tuple | list) else str(entry)
         yield list_name(given), text, _run(list_name(given), text)
 
 

@@ -98,11 +98,12 @@ def open_stack(
     )
     selected = stack.select(frames=frames, slices=slices, channels=tuple(map(str, channel)))
     length = stack.image.shape[0]
-    require_breaks(breaks, length, stack.path)
-    return _without(_split(selected, breaks), exclude_frames, length)
+    starts = tuple(map(int, breaks))
+    require_breaks(starts, length, stack.path)
+    return _without(_split(selected, starts), exclude_frames, length)
 
 
-def _split(stack: Stack, breaks: Sequence[int]) -> Stack:
+def _split(stack: Stack, breaks: tuple[int, ...]) -> Stack:
     """The stack with the trials that were named; a note if that makes none."""
     split = stack.split_at(breaks)
     if not breaks or split.cuts:
@@ -113,7 +114,7 @@ def _split(stack: Stack, breaks: Sequence[int]) -> Stack:
 
 def _without(stack: Stack, given: FrameList, frames: int) -> Stack:
     """The stack without the frames of a list, and a note how many those are."""
-    if not isinstance(given, str | os.PathLike) and not given:
+    if not isinstance(given, str | os.PathLike) and len(given) == 0:
         return stack
     left = stack.without(excluded_frames(given, frames, stack.path), list_name(given))
     name = f" {Path(given).name}" if isinstance(given, str | os.PathLike) else ""
