@@ -44,7 +44,9 @@ BATCH_OPTIONS = (
     click.option("--quiet", is_flag=True, help="Say nothing but errors."),
     click.option("--overwrite", is_flag=True, hidden=True),
 )  # fmt: skip
-_TRAINED = ("preset", "fit", "fit_every", "fit_crop", "steps", "seed", *NUMBERS)
+_TRAINED = (
+    "preset", "neighbours", "causal", "fit", "fit_every", "fit_crop", "steps", "seed", *NUMBERS
+)  # fmt: skip
 
 
 @with_relayed_options()

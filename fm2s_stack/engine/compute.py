@@ -14,7 +14,9 @@ from fm2s_stack.auto.denoiser import NeighbourDenoiser
 from fm2s_stack.engine.device_pool import DevicePool
 from fm2s_stack.engine.job import Job
 from fm2s_stack.engine.near_task import NearTask, with_neighbours
+from fm2s_stack.engine.planewise_task import PlanewiseTask
 from fm2s_stack.engine.task import Result, Task
+from fm2s_stack.fm2s.denoiser import Denoiser
 from fm2s_stack.fm2s.fit import Fitted
 from fm2s_stack.fm2s.tiles import Core
 from fm2s_stack.plan import Unit
@@ -98,7 +100,10 @@ def _denoise(
     if isinstance(denoiser, NeighbourDenoiser):
         near = NearTask(job, denoiser, run, read, planes[:, 0], core, result)
         return near.denoise(devices, progress), []
-    task = Task(job, denoiser, run, planes.reshape(-1, *planes.shape[3:]), core, result)
+    each = planes.reshape(-1, *planes.shape[3:])
+    if not isinstance(denoiser, Denoiser):
+        return PlanewiseTask(job, denoiser, run, each, core, result).denoise(devices, progress)
+    task = Task(job, denoiser, run, each, core, result)
     if job.fit.mode == "frame":
         return task.fit_and_denoise(devices, progress)
     return task.denoise(devices, progress)

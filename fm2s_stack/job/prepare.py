@@ -7,15 +7,23 @@ from collections.abc import Sequence
 from dataclasses import replace
 
 from fm2s_stack.auto.denoiser import NeighbourDenoiser
+from fm2s_stack.auto.left_alone import LeftAlone
 from fm2s_stack.engine.job import AnyDenoiser, Job, checkpoints_of
 from fm2s_stack.engine.room import require_devices
 from fm2s_stack.engine.work import Place
-from fm2s_stack.errors import OutputError, OutputExists, OutputIncomplete, StackError
+from fm2s_stack.errors import (
+    OutputError,
+    OutputExists,
+    OutputIncomplete,
+    StackError,
+    UsageError,
+)
 from fm2s_stack.job.auto_sampling import measure_background
 from fm2s_stack.job.completing import put_back
 from fm2s_stack.job.fitting import measure_channels, train_channels
 from fm2s_stack.job.holding import Holding
 from fm2s_stack.job.kept_fits import KeptFits
+from fm2s_stack.job.planewise_fitting import is_of_one_value
 from fm2s_stack.job.planning import plan_stack
 from fm2s_stack.job.record import freeze, job_attributes
 from fm2s_stack.job.reload import load_frozen
@@ -173,6 +181,11 @@ def _networks(
 def _own(wanted: Wanted, c: int, lent: AnyDenoiser, told: Progress) -> AnyDenoiser:
     """A denoiser of another output for this stack: the background is the stack's own."""
     mine = replace(lent, nan=wanted.fit.nan)
+    if isinstance(mine, LeftAlone) and not is_of_one_value(wanted.stack, c, wanted.fit, told):
+        raise UsageError(
+            f"--fit-from {wanted.fit_from}: its channel {lent.channel} holds one value and has no "
+            "noise, that of this input has; select channels that both have"
+        )
     if not isinstance(mine, NeighbourDenoiser):
         return mine
     background = measure_background(wanted.stack, c, wanted.fit, wanted.along, mine.noise, told)
