@@ -86,7 +86,9 @@ def _measured(
     except NoiseUnknown as error:
         if is_of_one_value(stack, c, fit, told):
             return left_alone(stack, c, fit, auto, told)
-        raise NoiseUnknown(f"{error}; name the noise with a preset, such as -c srdtrans") from None
+        raise NoiseUnknown(
+            f"{error}; -c auto, the default, needs it: give a preset, such as -c srdtrans"
+        ) from None
 
 
 def train_channels(

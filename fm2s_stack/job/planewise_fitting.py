@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 
 from fm2s_stack.auto.left_alone import LeftAlone
 from fm2s_stack.auto.planewise import SIZE, PlanewiseDenoiser, fit_planewise
+from fm2s_stack.errors import NoiseUnknown
 from fm2s_stack.fm2s.fit import Fitted
 from fm2s_stack.fm2s.padding import valid_pixels
 from fm2s_stack.image import StackAxis
@@ -24,11 +25,13 @@ from fm2s_stack.job.sampling import (
     spread_places,
     training_samples,
 )
+from fm2s_stack.noise_model.tiles import SIDE
 from fm2s_stack.plane import TILE, with_smooth_noise
 from fm2s_stack.progress import Progress
 from fm2s_stack.settings import Auto, FitSettings
 from fm2s_stack.stack.base import Stack
 
+FEWEST = 9  #: squares of `SIDE` pixels that single planes must have for their noise to be told
 MANY = 64  #: planes from which on a third of the time is worth a tenth of a decibel
 
 Planes = NDArray[np.generic]
@@ -49,6 +52,7 @@ def measure_planewise(
     """
     noise = measure_noise(stack, c, progress=told)
     if noise.method == "spatial residuals":
+        _require_enough(stack)
         planes, light = _sampled(stack, c, fit, _everywhere(stack), told)
         seen = planes if light is None else np.where(light, planes, np.nan)
         noise = with_smooth_noise(seen, noise)
@@ -131,6 +135,17 @@ def _values(stack: Stack, c: int, fit: FitSettings, told: Progress) -> list[floa
         if len(found) > 1:
             break
     return sorted(found)
+
+
+def _require_enough(stack: Stack) -> None:
+    """Refuse so few pixels that structure would pass for noise."""
+    frames, _, slices, rows, columns = stack.image.shape
+    if frames * slices * (rows // SIDE) * (columns // SIDE) < FEWEST:
+        side = 3 * SIDE
+        raise NoiseUnknown(
+            f"{stack.path}: noise: {rows} x {columns} pixels do not tell it from structure; "
+            f"{side} x {side} or more are needed"
+        )
 
 
 def _everywhere(stack: Stack) -> list[Sample]:

@@ -18,6 +18,7 @@ from fm2s_stack.errors import (
     StackError,
     UsageError,
 )
+from fm2s_stack.fm2s.denoiser import Denoiser
 from fm2s_stack.job.auto_sampling import measure_background
 from fm2s_stack.job.completing import put_back
 from fm2s_stack.job.fitting import measure_channels, train_channels
@@ -38,6 +39,8 @@ from fm2s_stack.store.creation import is_half_made, mark_creation, remove_half_m
 from fm2s_stack.store.frozen import change_frozen, forget_frozen
 from fm2s_stack.store.journal import Journal, clear_journal
 from fm2s_stack.store.omezarr import OutputLayout
+
+COARSE = 0.5  #: noise beside which a grey level is coarse, grey levels
 
 
 def open_job(wanted: Wanted, place: Place, told: Progress, hold: Holding) -> tuple[Job, Plan]:
@@ -121,6 +124,7 @@ def _begin(wanted: Wanted, place: Place, told: Progress, hold: Holding) -> tuple
     began = time.perf_counter()
     denoisers = _networks(wanted, place, told, hold)
     seconds = time.perf_counter() - began
+    _tell_of_rounding(wanted, denoisers, told)
     _require_same_input(wanted)
     job = _job(wanted, plan, denoisers, hold, "")
     hold.require()
@@ -213,3 +217,16 @@ def _tell(wanted: Wanted, plan: Plan, place: Place, told: Progress) -> None:
         f"unit{'s' * (count > 1)} on {place.where}, "
         f"{plan.projected_bytes / 1e9:.2f} GB of memory at most{' each' * (place.processes > 1)}"
     )
+
+
+def _tell_of_rounding(wanted: Wanted, denoisers: Sequence[AnyDenoiser], told: Progress) -> None:
+    """Note that grey levels are coarse where the noise is smaller than one."""
+    for denoiser in denoisers:
+        if wanted.image.dtype.kind == "f" or isinstance(denoiser, Denoiser | LeftAlone):
+            continue
+        noise = float(denoiser.noise.variance(denoiser.noise.mean_level)) ** 0.5
+        if noise < COARSE:
+            told.note(
+                f"channel {denoiser.channel}: its noise is {noise:.2g} grey levels, and results "
+                f"are rounded to whole ones; --dtype float32 keeps the fractions"
+            )

@@ -24,6 +24,9 @@ Told = Callable[[int, int], None]  #: how many of how many are done
 
 DRAWS = 2  #: of noise, for each tile
 TILES = 16  #: that are looked at, at most
+#: pixels that weights can be learned from: those of fewer follow their noise, and what the others
+#: are compared to, alone, is better
+LEAST = 64 * 64
 SQUARE = 32  #: side of the squares that belong to one of two halves of the pixels, in turn
 
 
@@ -86,13 +89,13 @@ def fit_plane_denoiser(
     rng = np.random.default_rng(seed)
     denoiser = _unfitted(noise, stride)
     with one_thread(), torch.inference_mode():
-        places = _places(planes.shape, rng)
+        places = _places(planes.shape, rng)[:draws]
         steps = len(places) * (1 + DRAWS)
         seen = []
         for step, place in enumerate(places):
             progress(step, steps)
             seen += _seen(denoiser, planes, valid, place)
-        if not seen:
+        if sum(int(tile.taken.sum()) for tile in seen) < LEAST:
             return denoiser
         contrasts = np.concatenate([_inner(tile, tile.found.contrast) for tile in seen])
         knots = np.quantile(contrasts, KNOTS).astype(np.float32)
