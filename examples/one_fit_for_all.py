@@ -10,7 +10,6 @@ import sys
 from pathlib import Path
 
 from fm2s_stack import denoise_stack, open_stack
-from fm2s_stack.fm2s.presets import find_preset
 from fm2s_stack.settings import FitSettings
 
 
@@ -19,7 +18,7 @@ def main(folder: str, first: str, *others: str, steps: int = 450) -> None:
     place = Path(folder)
     place.mkdir(parents=True, exist_ok=True)
     fitted = place / f"{Path(first).stem}.zarr"
-    denoise_stack(open_stack(first), fitted, FitSettings(find_preset("srdtrans"), draws=steps))
+    denoise_stack(open_stack(first), fitted, FitSettings(draws=steps))
     for path in others:
         out = place / f"{Path(path).stem}.zarr"
         denoise_stack(open_stack(path), out, fit_from=fitted)

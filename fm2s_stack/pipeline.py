@@ -13,6 +13,7 @@ from fm2s_stack.engine.run import planes_of, run_units
 from fm2s_stack.engine.unit_record import UnitRecord
 from fm2s_stack.engine.work import Place
 from fm2s_stack.errors import StoppedEarly
+from fm2s_stack.job.deciding import settle_device
 from fm2s_stack.job.fitting import measure_channels, train_channels
 from fm2s_stack.job.holding import Holding, held
 from fm2s_stack.job.planning import plan_stack
@@ -66,7 +67,7 @@ def denoise_stack(
     output
         ``.zarr``; ``.tif`` or ``.tiff``: OME-TIFF; ``.png`` for one plane.
     fit
-        How to train: settings, or the name of a preset; None only with `fit_from`.
+        How to train: settings, or the name of a preset; None: the noise is measured (``auto``).
     write, run
         What the output looks like, and where to compute.
     fit_from
@@ -156,7 +157,7 @@ def prepare_stack(
 
 def fit_stack(
     stack: Stack,
-    fit: FitSettings | str,
+    fit: FitSettings | str | None = None,
     *,
     run: RunSettings = RunSettings(),  # noqa: B008 - frozen
     progress: Progress | None = None,
@@ -168,8 +169,9 @@ def fit_stack(
     stack
         From `open_stack`.
     fit
-        Settings, or the name of a preset. The mode ``frame``, of which `denoise_stack` trains
-        a network for each plane as it goes, is ``stack`` here where there are several planes.
+        Settings, or the name of a preset; None: the noise is measured (``auto``). The mode
+        ``frame``, of which `denoise_stack` trains a network for each plane as it goes, is
+        ``stack`` here where there are several planes.
     run
         Where to compute.
     progress
@@ -180,11 +182,12 @@ def fit_stack(
     Fm2sError
         If settings, device or pixels cannot be used.
     """
-    settings = settings_of(stack, fit, None)
+    along = run.along or stack.image.default_along()
+    settings = settings_of(stack, fit, None, along)
     if settings.mode == "frame":
         settings = replace(settings, mode="stack")
-    along = run.along or stack.image.default_along()
     told = progress or Silent()
+    run = settle_device(settings, run)
     channels = measure_channels(stack, settings, along, told)
     with opened_place(run, stack, None, told, unheard) as place:
         return train_channels(stack, channels, settings, along, place, told)
@@ -193,7 +196,10 @@ def fit_stack(
 def _place(
     wanted: Wanted, told: Progress, check: Callable[[], None]
 ) -> AbstractContextManager[Place]:
-    return opened_place(wanted.run, wanted.stack, wanted.folder, told, check)
+    run = settle_device(wanted.fit, wanted.run)
+    if run.device != wanted.run.device != "auto":
+        told.note(f"--device {wanted.run.device}: planes by themselves are denoised on the CPU")
+    return opened_place(run, wanted.stack, wanted.folder, told, check)
 
 
 def _finished(wanted: Wanted, told: Progress) -> Summary | None:

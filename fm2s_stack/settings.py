@@ -18,6 +18,7 @@ Precision = Literal["float32", "tf32", "bf16"]
 PIXEL_VERSION = 2
 
 DRAWS = 450
+CROP = 64
 MOST_NEIGHBOURS = 4
 STEPS_PER_DRAW = 5
 DEFAULT_SEED = 3407
@@ -50,16 +51,21 @@ class Auto:
 class FitSettings:
     """How networks are trained. Every field changes pixels."""
 
-    preset: Preset | Auto  #: the noise to train against, or to be measured
+    preset: Preset | Auto = Auto()  #: the noise to train against, or to be measured
     mode: FitMode | None = None  #: one network a channel, one per `every` planes, or one a
     #: plane; None: ``stack`` where there are several planes, else ``frame``
     every: int = 0  #: planes a window has along the stack axis, in mode ``every``
-    crop: int | None = 64  #: side of the training crops, pixels; None: whole planes
+    crop: int | None = CROP  #: side of the training crops, pixels; None: whole planes
     draws: int = DRAWS  #: noise draws, each followed by five steps of Adam
     seed: int = DEFAULT_SEED  #: what every random stream is derived from
     nan: NanPolicy = "refuse"  #: NaN and padding are an error, or come back unchanged
     on_bad_frame: BadFramePolicy = "fail"  #: a plane that cannot be read is an error, or is made
     #: up from the nearest ones that can be
+
+    @property
+    def is_planewise(self) -> bool:
+        """Whether each plane is denoised by itself by its measured noise; with Auto decided."""
+        return isinstance(self.preset, Auto) and self.preset.neighbours == 0
 
     @property
     def published(self) -> Preset:

@@ -14,7 +14,7 @@ import numpy as np
 from bench_process import Result, TaskFailed, Terms, last_line, warm_up
 from numpy.typing import NDArray
 
-from fm2s_stack import fit_stack, open_stack
+from fm2s_stack import Denoiser, fit_stack, open_stack
 from fm2s_stack.metrics import frame_si_psnr
 
 Movie = NDArray[np.generic]  #: shape (t, y, x)
@@ -107,6 +107,8 @@ def _own(terms: Terms, movie: str, noisy: Movie, truth: Movie, device: str) -> R
     torch.set_num_threads(1)
     began = time.perf_counter()
     (denoiser,) = fit_stack(open_stack(movie), terms.fit("stack"), run=terms.run)
+    if not isinstance(denoiser, Denoiser):
+        raise TypeError("expected the denoiser of a preset")
     seconds = time.perf_counter() - began
     denoiser(noisy[:1], device=device)  # what is prepared at first use is no speed
     row = _timed("fm2s-stack", lambda: denoiser(noisy, device=device), truth, len(noisy))

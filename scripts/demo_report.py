@@ -39,7 +39,7 @@ def draw(folder: Path, movies: dict[str, NDArray[np.generic]]) -> Path:
         movies["movie.tif"],
         movies["movie_denoised.zarr"],
         movies["movie_truth.tif"],
-        title="fm2s-stack denoise movie.tif movie_denoised.zarr -c srdtrans",
+        title="fm2s-stack denoise movie.tif movie_denoised.zarr",
         pixel_size=scale.x,
         frame_interval=scale.t,
         overwrite=True,

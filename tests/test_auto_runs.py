@@ -159,9 +159,9 @@ def test_a_causal_run_does_not_see_what_comes(tmp_path):
 
 
 @pytest.mark.parametrize("frames", [2, 3, 5])
-def test_short_recordings_and_no_neighbours_come_out(tmp_path, frames):
+def test_short_recordings_come_out_where_neighbours_are_asked_for(tmp_path, frames):
     movie = write_movie(tmp_path / "movie.tif", frames=frames, height=40, width=48)
-    for neighbours in (0, 1, 4):
+    for neighbours in (1, 4):
         fit = replace(QUICK, preset=Auto(neighbours=neighbours))
         denoise_stack(open_stack(movie), tmp_path / f"{neighbours}.zarr", fit)
         assert np.ptp(pixels(tmp_path / f"{neighbours}.zarr")) > 0
@@ -194,11 +194,17 @@ def test_the_provenance_tells_what_was_measured(plain):
     [
         (("--neighbours", "2", "-c", "srdtrans"), "--neighbours: presets denoise each plane"),
         (("--causal", "-c", "srdtrans"), "--causal: presets denoise each plane"),
-        (("-c", "auto", "--k-g", "3"), "leave out --k-g"),
-        (("-c", "auto", "--fit", "frame"), "leave out --fit frame"),
+        (("-c", "auto", "--k-g", "3"), "--k-g: a number of a preset"),
+        (("--stride", "3"), "--stride: a number of a preset"),
+        (("--fit", "frame", "--neighbours", "2"), "--fit frame fits each plane by itself"),
+        (("--fit", "frame", "--causal"), "so there are no earlier ones"),
+        (("--neighbours", "0", "--causal"), "so there are no earlier ones"),
+        (("--neighbours", "0", "--fit-crop", "32"), "nothing is trained on crops"),
+        (("--neighbours", "0", "--precision", "bf16"), "in float32; leave it out"),
         (("-c", "auto", "--fit-crop", "full"), "trains on crops"),
         (("-c", "auto", "--neighbours", "9"), "9"),
-        (("-c", "auto", "--frames", ":1"), "has one plane"),
+        (("--frames", ":1", "--neighbours", "1"), "has one plane; expected 0"),
+        (("--frames", ":4", "--causal"), "has 4 planes, too few"),
     ],
 )
 def test_what_does_not_go_together_is_refused_in_a_line(call, plain, tmp_path, words, said):

@@ -150,11 +150,11 @@ def test_what_cannot_be_meant_is_refused_in_a_line(call, tmp_path, movie, words,
     assert told in only_line(call.err)
 
 
-def test_a_missing_preset_and_a_missing_file_are_told_before_anything_is_submitted(
+def test_an_unknown_preset_and_a_missing_file_are_told_before_anything_is_submitted(
     call, tmp_path, movie
 ):
-    call("slurm", movie, tmp_path / "out.zarr", *ASKED, code=2)
-    assert "no -c" in call.err
+    call("slurm", movie, tmp_path / "out.zarr", "-c", "sdrtrans", *ASKED, code=2)
+    assert "no preset 'sdrtrans'" in call.err
     call("slurm", tmp_path / "no.tif", tmp_path / "out.zarr", "-c", "srdtrans", *ASKED, code=1)
     assert "no.tif" in call.err
 

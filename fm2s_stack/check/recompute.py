@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from fm2s_stack.auto.denoiser import NeighbourDenoiser
 from fm2s_stack.check.findings import Plane, SourceCheck
 from fm2s_stack.check.recorded import difference_to, open_source, recorded_wanted, select_recorded
 from fm2s_stack.check.sealed import Row
@@ -23,8 +24,8 @@ from fm2s_stack.engine.pool import run_in_threads
 from fm2s_stack.engine.run import name_unit
 from fm2s_stack.engine.unit_record import UnitRecord
 from fm2s_stack.errors import OutputError, UsageError
-from fm2s_stack.fm2s.denoiser import Denoiser
 from fm2s_stack.image import CANONICAL_AXES, Shape5
+from fm2s_stack.job.deciding import settle_device
 from fm2s_stack.job.reload import load_frozen
 from fm2s_stack.job.sameness import places_text, unlike_units
 from fm2s_stack.job.target import Target
@@ -176,7 +177,7 @@ class _Again:
     def planes(
         self, places: Sequence[tuple[int, int]], progress: Progress, check: Callable[[], None]
     ) -> list[Plane]:
-        run = self.wanted.run
+        run = settle_device(self.wanted.fit, self.wanted.run)
         devices = DevicePool(find_devices(run.device), usable_threads(run.threads))
         channels = range(self.wanted.image.shape[1])
         tasks = [(t, c, z) for t, z in places for c in channels]
@@ -217,7 +218,7 @@ class _Again:
         if fit.mode == "frame":
             fit = replace(fit, mode="stack")
             own = denoisers[c]
-            assert isinstance(own, Denoiser), "-c auto has no network a plane"
+            assert not isinstance(own, NeighbourDenoiser), "neighbours are fitted together"
             denoisers[c] = own.with_network(self._network(t, c, z))
         return replace(reading_job(self.wanted, denoisers), fit=fit)
 

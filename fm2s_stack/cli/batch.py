@@ -44,7 +44,9 @@ BATCH_OPTIONS = (
     click.option("--quiet", is_flag=True, help="Say nothing but errors."),
     click.option("--overwrite", is_flag=True, hidden=True),
 )  # fmt: skip
-_TRAINED = ("preset", "fit", "fit_every", "fit_crop", "steps", "seed", *NUMBERS)
+_TRAINED = (
+    "preset", "neighbours", "causal", "fit", "fit_every", "fit_crop", "steps", "seed", *NUMBERS
+)  # fmt: skip
 
 
 @with_relayed_options()
@@ -60,8 +62,8 @@ def command(inputs: str, folder: Path, **options: Any) -> None:  # noqa: ANN401
     go on. The other options are those of denoise.
 
     \b
-    fm2s-stack batch "movies/*.tif" denoised -c srdtrans
-    fm2s-stack batch movies.txt denoised -c srdtrans --one-fit
+    fm2s-stack batch "movies/*.tif" denoised
+    fm2s-stack batch movies.txt denoised --one-fit
     """  # noqa: D301 - click wants the character
     from fm2s_stack.batch.ledger import in_order
     from fm2s_stack.batch.recordings import find_recordings

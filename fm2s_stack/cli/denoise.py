@@ -37,11 +37,12 @@ def command(source: str, output: Path, quiet: bool, as_json: bool, **options: An
     """Denoise INPUT into OUTPUT: an OME-Zarr, or by its suffix a TIFF or PNG.
 
     INPUT is a TIFF, OME-Zarr, zarr array, PNG or JPEG, a Bruker folder, a folder or quoted
-    glob of files, or a .txt list of them. Correct motion first.
+    glob of files, or a .txt list of them. Correct motion first. The noise is measured on the
+    recording, unless -c names a preset.
 
     \b
-    fm2s-stack denoise movie.tif out.zarr -c srdtrans
-    fm2s-stack denoise image.png out.png -c twophoton
+    fm2s-stack denoise movie.tif out.zarr
+    fm2s-stack denoise image.png out.png
     fm2s-stack denoise "trial_*.tif" out.zarr -c srdtrans --frames 0:5000
     """  # noqa: D301 - click wants the character
     from fm2s_stack.job.target import find_target

@@ -26,10 +26,11 @@ NUMBERS = ("k_g", "k_p", "lambda_p", "amplification", "stride", "filter")
 
 FIT_OPTIONS = (
     click.option("-c", "--preset", metavar="PRESET",
-                 help="auto: measure the noise; or a noise preset, or a .toml file."),
+                 help="A noise preset, or a .toml file; auto: measure the noise  "
+                 "[default: auto]"),
     click.option("--neighbours", type=click.IntRange(0, MOST_NEIGHBOURS), metavar="N",
                  help="With -c auto: planes to each side that a plane is made of, 0 to 4  "
-                 "[default: 2]"),
+                 "[default: 2; 0 where there are few planes]"),
     click.option("--causal", is_flag=True,
                  help="With -c auto: make frames of earlier ones only, twice as many."),
     click.option("--k-g", type=float, help="Replace the preset's Gaussian noise."),
@@ -164,19 +165,13 @@ def fit_settings(options: dict[str, Any]) -> FitSettings:
 
 
 def _preset(options: dict[str, Any]) -> Preset | Auto:
-    from fm2s_stack.fm2s.presets import find_preset, override, published_presets
-
-    if options["preset"] == Auto.name and options["fit_from"] is None:
-        return _auto(options)
-    _refuse_neighbours(options)
+    from fm2s_stack.fm2s.presets import find_preset, override
 
     if options["fit_from"] is not None:
         return _borrowed_preset(options)
-    if options["preset"] is None:
-        raise UsageError(
-            "no -c: give auto, or name the noise of the recording, one of "
-            f"{', '.join(published_presets())}, or a .toml file"
-        )
+    if options["preset"] in (None, Auto.name):
+        return _auto(options)
+    _refuse_neighbours(options)
     return override(find_preset(options["preset"]), {name: options[name] for name in NUMBERS})
 
 
@@ -184,8 +179,8 @@ def _auto(options: dict[str, Any]) -> Auto:
     for name in NUMBERS:
         if options[name] is not None:
             raise UsageError(
-                f"-c auto measures the noise; leave out --{name.replace('_', '-')}, "
-                "or give a preset"
+                f"--{name.replace('_', '-')}: a number of a preset, and -c auto, the default, "
+                "measures the noise; leave it out, or give a preset, such as -c srdtrans"
             )
     return Auto(neighbours=options["neighbours"], causal=options["causal"])
 
@@ -207,7 +202,17 @@ def _refuse_breaks(options: dict[str, Any]) -> None:
 
 def _borrowed_preset(options: dict[str, Any]) -> Preset | Auto:
     context = click.get_current_context()
-    trained = ("preset", "mode", "fit_every", "fit_crop", "steps", "seed", *NUMBERS)
+    trained = (
+        "preset",
+        "neighbours",
+        "causal",
+        "mode",
+        "fit_every",
+        "fit_crop",
+        "steps",
+        "seed",
+        *NUMBERS,
+    )
     for name in trained:
         if context.get_parameter_source(name) is ParameterSource.COMMANDLINE:
             option = {"mode": "fit"}.get(name, name).replace("_", "-")

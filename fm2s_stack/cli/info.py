@@ -46,7 +46,6 @@ def command(
     fm2s-stack info movie.tif --noise-plot noise.png
     fm2s-stack info out.zarr --json
     """  # noqa: D301 - click wants the character
-    from fm2s_stack.fm2s.presets import find_preset
     from fm2s_stack.job.planning import plan_stack
 
     provenance = _provenance(path)
@@ -55,7 +54,7 @@ def command(
             f"{path} is an output that was left incomplete: run the command that makes it again"
         )
     stack = open_input(path, **options)
-    plan = plan_stack(stack, FitSettings(find_preset("srdtrans")))
+    plan = plan_stack(stack, FitSettings())
     models = _noise(stack, noise_plot, overwrite) if noise or noise_plot else None
     if as_json:
         told = {**describe_stack(stack), "run": describe_plan(plan), "provenance": provenance}

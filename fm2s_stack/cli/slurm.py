@@ -60,8 +60,8 @@ def command(source: str, output: Path, **options: Any) -> None:  # noqa: ANN401
     other options are those of denoise.
 
     \b
-    fm2s-stack slurm movie.tif out.zarr -c srdtrans --tasks 16 --gpus 1 --time 4:00:00
-    fm2s-stack slurm --batch "movies/*.tif" denoised -c srdtrans --tasks 8 --time 12:00:00
+    fm2s-stack slurm movie.tif out.zarr --tasks 16 --gpus 1 --time 4:00:00
+    fm2s-stack slurm --batch "movies/*.tif" denoised --tasks 8 --time 12:00:00
     """  # noqa: D301 - click wants the character
     from fm2s_stack.slurm.jobs import job_folder
     from fm2s_stack.slurm.scripts import document_text, write_scripts

@@ -15,7 +15,9 @@ from fm2s_stack.engine.device_pool import DevicePool
 from fm2s_stack.engine.excluded import copy_excluded, kept_planes
 from fm2s_stack.engine.job import Job
 from fm2s_stack.engine.near_task import NearTask, with_neighbours
+from fm2s_stack.engine.planewise_task import PlanewiseTask
 from fm2s_stack.engine.task import Result, Task
+from fm2s_stack.fm2s.denoiser import Denoiser
 from fm2s_stack.fm2s.fit import Fitted
 from fm2s_stack.fm2s.tiles import Core
 from fm2s_stack.plan import Unit
@@ -100,9 +102,12 @@ def _denoise(
     if isinstance(denoiser, NeighbourDenoiser):
         near = NearTask(job, denoiser, run, read, planes[:, 0], core, kept, result)
         return copied + near.denoise(devices, progress), []
-    task = Task(job, denoiser, run, planes.reshape(-1, *planes.shape[3:]), core, kept, result)
-    is_published = job.fit.mode == "frame"
-    how = task.fit_and_denoise if is_published else task.denoise
+    each = planes.reshape(-1, *planes.shape[3:])
+    if isinstance(denoiser, Denoiser):
+        task = Task(job, denoiser, run, each, core, kept, result)
+        how = task.fit_and_denoise if job.fit.mode == "frame" else task.denoise
+    else:
+        how = PlanewiseTask(job, denoiser, run, each, core, kept, result).denoise
     clipped, networks = how(devices, progress)
     return copied + clipped, networks
 

@@ -6,6 +6,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from fm2s_stack.auto.denoiser import NeighbourDenoiser
+from fm2s_stack.auto.left_alone import LeftAlone
+from fm2s_stack.auto.planewise import PlanewiseDenoiser
 from fm2s_stack.fm2s.denoiser import Denoiser
 from fm2s_stack.image import StackAxis
 from fm2s_stack.settings import FitSettings
@@ -15,7 +17,7 @@ from fm2s_stack.store.journal import Journal
 from fm2s_stack.store.lock import Claim
 from fm2s_stack.store.omezarr import OutputLayout
 
-AnyDenoiser = Denoiser | NeighbourDenoiser
+AnyDenoiser = Denoiser | NeighbourDenoiser | PlanewiseDenoiser | LeftAlone
 
 
 @dataclass(frozen=True, eq=False)

@@ -87,12 +87,7 @@ class Denoiser:
             If a plane has NaN or infinity and `nan` is ``refuse``.
         """
         array = np.asarray(planes)
-        flat = array.reshape(-1, *array.shape[-2:])
-        if positions is None and len(self.weights) > 1:
-            raise ValueError(f"{len(self.weights)} networks: positions of the planes are needed")
-        where = np.zeros(len(flat)) if positions is None else np.ravel(np.asarray(positions))
-        if len(where) != len(flat):
-            raise ValueError(f"{len(where)} positions for {len(flat)} planes")
+        flat, where = flattened(array, positions, len(self.weights))
         result = self.denoise(flat, where, dtype=dtype, device=device)
         return result.planes.reshape(array.shape)
 
@@ -245,3 +240,22 @@ class Denoiser:
         from fm2s_stack.fm2s.lazy import map_denoiser
 
         return map_denoiser(self, array, positions)
+
+
+def flattened(
+    planes: NDArray[np.generic], positions: ArrayLike | None, networks: int
+) -> tuple[NDArray[np.generic], NDArray[np.float64]]:
+    """Planes (..., y, x) as (n, y, x), and the position of each.
+
+    Raises
+    ------
+    ValueError
+        If there are several networks and no positions, or not one a plane.
+    """
+    flat = planes.reshape(-1, *planes.shape[-2:])
+    if positions is None and networks > 1:
+        raise ValueError(f"{networks} networks: positions of the planes are needed")
+    where = np.zeros(len(flat)) if positions is None else np.ravel(np.asarray(positions, float))
+    if len(where) != len(flat):
+        raise ValueError(f"{len(where)} positions for {len(flat)} planes")
+    return flat, where

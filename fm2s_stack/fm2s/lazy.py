@@ -3,21 +3,43 @@
 from __future__ import annotations
 
 from itertools import pairwise
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Protocol
 
 import dask.array as da
 import numpy as np
 from dask.array.overlap import overlap
 from numpy.typing import ArrayLike, NDArray
 
-from fm2s_stack.fm2s.apply import TILE
+from fm2s_stack.fm2s.tiles import TILE, Core
+from fm2s_stack.settings import NanPolicy
 
 if TYPE_CHECKING:
-    from fm2s_stack.fm2s.denoiser import Denoiser
+    from fm2s_stack.fm2s.denoiser import Denoised
+
+
+class Mappable(Protocol):
+    """What denoises planes by themselves."""
+
+    @property
+    def weights(self) -> NDArray[np.float32]:
+        """One row a network."""
+
+    @property
+    def nan(self) -> NanPolicy:
+        """What happens to pixels that carry no light."""
+
+    @property
+    def halo(self) -> int:
+        """Pixels to each side that a result depends on."""
+
+    def denoise(
+        self, planes: NDArray[np.generic], positions: NDArray[np.float64], *, core: Core | None
+    ) -> Denoised:
+        """Denoise the core of planes (n, y, x)."""
 
 
 def map_denoiser(
-    denoiser: Denoiser, array: da.Array, positions: ArrayLike | None = None
+    denoiser: Mappable, array: da.Array, positions: ArrayLike | None = None
 ) -> da.Array:
     """Denoise `array` lazily; see `Denoiser.map`."""
     where = _lazy_positions(denoiser, array, positions)
@@ -41,7 +63,7 @@ def map_denoiser(
     )
 
 
-def _lazy_positions(denoiser: Denoiser, array: da.Array, positions: ArrayLike | None) -> da.Array:
+def _lazy_positions(denoiser: Mappable, array: da.Array, positions: ArrayLike | None) -> da.Array:
     if positions is None and len(denoiser.weights) > 1:
         raise ValueError(f"{len(denoiser.weights)} networks: positions of the planes are needed")
     shape = array.shape[:-2]
@@ -66,7 +88,7 @@ def on_grid(chunks: tuple[int, ...], halo: int) -> tuple[int, ...]:
 def _block(
     planes: NDArray[np.generic],
     positions: NDArray[np.float64],
-    denoiser: Denoiser,
+    denoiser: Mappable,
     y_chunks: tuple[int, ...],
     x_chunks: tuple[int, ...],
     block_info: dict | None = None,

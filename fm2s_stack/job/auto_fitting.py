@@ -11,6 +11,7 @@ from fm2s_stack.auto.channels import channel_count
 from fm2s_stack.auto.denoiser import NeighbourDenoiser
 from fm2s_stack.auto.lesson import Lesson
 from fm2s_stack.auto.network import parameter_count
+from fm2s_stack.auto.planewise import SIZE
 from fm2s_stack.auto.reach import Reach, reach_of
 from fm2s_stack.auto.skewness import measure_skewness
 from fm2s_stack.auto.trainer import train
@@ -54,6 +55,12 @@ def measure_auto(
         channel=stack.channel_indices[c],
         nan=fit.nan,
     )
+
+
+def fit_size(auto: Auto) -> int:
+    """Numbers of a network, or of what is fitted in its place."""
+    reach = reach_of(auto.neighbours or 0, causal=auto.causal)
+    return parameter_count(channel_count(reach.count)) if auto.neighbours else SIZE
 
 
 def train_auto(

@@ -10,10 +10,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from fm2s_stack.auto.denoiser import NeighbourDenoiser
+from fm2s_stack.auto.left_alone import LeftAlone
+from fm2s_stack.auto.planewise import PlanewiseDenoiser
 from fm2s_stack.engine.device_pool import DevicePool
 from fm2s_stack.engine.faults import compute_on
 from fm2s_stack.engine.job import AnyDenoiser
 from fm2s_stack.engine.work import Place, Work
+from fm2s_stack.errors import NoiseUnknown
 from fm2s_stack.fm2s.denoiser import Denoiser
 from fm2s_stack.fm2s.fit import Fitted, fit_network
 from fm2s_stack.fm2s.intensity import IntensityMap
@@ -23,6 +26,12 @@ from fm2s_stack.fm2s.seeds import stream_seed
 from fm2s_stack.image import StackAxis
 from fm2s_stack.job.auto_fitting import measure_auto, train_auto
 from fm2s_stack.job.kept_fits import KeptFits
+from fm2s_stack.job.planewise_fitting import (
+    is_of_one_value,
+    left_alone,
+    measure_planewise,
+    train_planewise,
+)
 from fm2s_stack.job.sampling import (
     Sample,
     Window,
@@ -43,11 +52,17 @@ FitTask = tuple[int, Window]  #: channel of the stack, and planes that share a n
 def measure_channels(
     stack: Stack, fit: FitSettings, along: StackAxis, progress: Progress | None = None
 ) -> tuple[AnyDenoiser, ...]:
-    """One denoiser a channel with its intensity map, and no network yet."""
+    """One denoiser a channel with its intensity map, and no network yet.
+
+    Raises
+    ------
+    NoiseUnknown
+        If its noise is to be measured, and the pixels of a channel do not tell it.
+    """
     told = progress or Silent()
-    if isinstance(auto := fit.preset, Auto):
+    if isinstance(fit.preset, Auto):
         return tuple(
-            measure_auto(stack, c, fit, auto, along, told) for c in range(stack.image.shape[1])
+            _measured(stack, c, fit, fit.preset, along, told) for c in range(stack.image.shape[1])
         )
     return tuple(
         Denoiser(
@@ -60,6 +75,21 @@ def measure_channels(
         )
         for c in range(stack.image.shape[1])
     )
+
+
+def _measured(
+    stack: Stack, c: int, fit: FitSettings, auto: Auto, along: StackAxis, told: Progress
+) -> AnyDenoiser:
+    try:
+        if fit.is_planewise:
+            return measure_planewise(stack, c, fit, auto, told)
+        return measure_auto(stack, c, fit, auto, along, told)
+    except NoiseUnknown as error:
+        if is_of_one_value(stack, c, fit, told):
+            return left_alone(stack, c, fit, auto, told)
+        raise NoiseUnknown(
+            f"{error}; -c auto, the default, needs it: give a preset, such as -c srdtrans"
+        ) from None
 
 
 def train_channels(
@@ -145,6 +175,11 @@ class _Training:
         source = (channel.channel, stack.t_start + t, stack.z_start + z)
         seed = stream_seed(fit.seed, *source)
         told, pulse = _FurtherDraws(progress), partial(progress.advance, 0)
+        if isinstance(channel, LeftAlone):
+            told(fit.draws, fit.draws)
+            return Fitted(np.zeros(channel.weights.shape[1], np.float32), 0.0)
+        if isinstance(channel, PlanewiseDenoiser):
+            return train_planewise(stack, c, channel, fit, window, self.along, seed, progress, told)
         if isinstance(channel, NeighbourDenoiser):
             return train_auto(
                 stack, c, channel, fit, window, self.along, seed, devices, progress, told

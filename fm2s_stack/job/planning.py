@@ -2,21 +2,19 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
-
 import numpy as np
 
 from fm2s_stack.engine.devices import FEEDING, SERVED, usable_threads
 from fm2s_stack.errors import UsageError
 from fm2s_stack.image import Shape5, StackAxis
+from fm2s_stack.job.deciding import FIT_PIXELS, decide_mode, require_precision, settle_device
 from fm2s_stack.memory import allowed_memory
 from fm2s_stack.plan import SHARD_PLANES, Cut, Plan, Request, make_plan
-from fm2s_stack.settings import MOST_NEIGHBOURS, Auto, FitSettings, RunSettings, WriteSettings
+from fm2s_stack.settings import Auto, FitSettings, RunSettings, WriteSettings
 from fm2s_stack.stack.base import Stack
 
 FIT_PLANES = 10  #: planes that one network is trained on at most
 INTENSITY_PLANES = 24  #: planes that the intensity map is measured on at most
-FIT_PIXELS = 2**25  #: pixels of the training planes together, so that huge planes fit
 PART_SIDE = 2048  #: side of the parts that are trained on where one plane has more, pixels
 INTENSITY_PIXELS = 2**23  #: pixels that the percentiles are taken of at most
 FIT_BYTES_PER_PIXEL = 24  #: raw, target, level, and what is read, while training
@@ -25,8 +23,9 @@ TRAINED_PIXELS = 3 * 2**24  #: that -c auto is trained on at most, with all neig
 STUDIED_PLANES = 512  #: that the background is the mean of, at most
 STUDIED_PIXELS = 2**24  #: of the planes at one position that have a background, at most
 COMPONENT_PIXELS = 2**27  #: of the planes that components are told from, at most
-NEIGHBOURS = 2  #: of a plane to each side where they are not told: more of them gain half a
-#: decibel, and let twice as much of an event be seen before it begins
+PLANEWISE_BYTES = 2**28  #: of tiles, their estimates and equations, in a fit of planes themselves
+NOISE_PIXELS = 2**24  #: that the noise is measured on at most
+NOISE_BYTES_PER_PIXEL = 48  #: while the noise is measured
 FRAME_FIT_PLANES = 16  #: planes of a unit at most where each is fitted: minutes, not hours
 
 
@@ -57,11 +56,14 @@ def plan_stack(
     UsageError
         If settings contradict each other or the stack.
     """
-    fit = decide_mode(stack, fit)
     along = stack_axis(stack, run, write)
+    fit = decide_mode(stack, fit, along)
+    require_precision(fit, write)
+    run = settle_device(fit, run)
     slots, workers = _slots(run)
     per_frame, shape = fit.mode == "frame", stack.image.shape
-    whole_fit = shape[3] * shape[4] * WHOLE_BYTES_PER_PIXEL if fit.crop is None else 0
+    unit_fit = shape[3] * shape[4] * WHOLE_BYTES_PER_PIXEL if fit.crop is None else 0
+    unit_fit += PLANEWISE_BYTES if fit.is_planewise else 0
     return make_plan(
         Request(
             shape=shape,
@@ -78,9 +80,9 @@ def plan_stack(
             most_planes=_most_planes(fit),
             whole_planes=per_frame or fit.nan == "keep",
             fit_bytes=0
-            if per_frame or trained
+            if trained or (per_frame and not fit.is_planewise)
             else fit_bytes(shape, fit, slots, _block_bytes(stack), stack.image.dtype.itemsize),
-            unit_fit_bytes=whole_fit if per_frame else 0,
+            unit_fit_bytes=unit_fit if per_frame else 0,
             cut=cut,
         )
     )
@@ -99,56 +101,11 @@ def _slots(run: RunSettings) -> tuple[int, int]:
     return gpus, gpus + max(1, min(threads, FEEDING * gpus))
 
 
-def decide_mode(stack: Stack, fit: FitSettings) -> FitSettings:
-    """The settings with the mode filled in: ``frame`` for a single plane, else ``stack``.
-
-    A single plane too large to be trained on as a whole is a stack of its parts.
-
-    Raises
-    ------
-    UsageError
-        If a number is out of its range.
-    """
-    if fit.mode == "every" and fit.every < 1:
-        raise UsageError(f"--fit-every {fit.every}: expected 1 plane or more")
-    if fit.crop is not None and fit.crop < 16:
-        raise UsageError(f"--fit-crop {fit.crop}: expected 16 pixels or more, or full")
-    if fit.draws < 1:
-        raise UsageError(f"--steps {fit.draws}: expected 1 or more")
-    if isinstance(fit.preset, Auto):
-        return _decide_auto(stack, fit, fit.preset)
-    if fit.mode is not None:
-        return fit
-    t, _, z, rows, columns = stack.image.shape
-    alone = t * z == 1 and rows * columns <= FIT_PIXELS
-    return replace(fit, mode="frame" if alone else "stack")
-
-
-def _decide_auto(stack: Stack, fit: FitSettings, auto: Auto) -> FitSettings:
-    """The settings of ``-c auto`` with the mode and the number of neighbours filled in."""
-    frames, slices = len(stack.kept), stack.image.shape[2]
-    length = frames if stack.image.default_along() == "t" else slices
-    if frames * slices == 1:
-        left = " left" if stack.excluded else ""
-        raise UsageError(
-            f"-c auto: {stack.path} has one plane{left}, and it learns from several; give a preset "
-            "(fm2s-stack presets lists them)"
-        )
-    if fit.mode == "frame":
-        raise UsageError("-c auto trains on planes together; leave out --fit frame")
-    if fit.crop is None:
-        raise UsageError("--fit-crop full: -c auto trains on crops; expected a number of pixels")
-    if auto.neighbours is not None and not 0 <= auto.neighbours <= MOST_NEIGHBOURS:
-        raise UsageError(f"--neighbours {auto.neighbours}: expected 0 to {MOST_NEIGHBOURS}")
-    chosen = min(NEIGHBOURS, (length - 1) // 2) if auto.neighbours is None else auto.neighbours
-    return replace(fit, mode=fit.mode or "stack", preset=replace(auto, neighbours=chosen))
-
-
 def fit_bytes(
     shape: Shape5, fit: FitSettings, fits_at_a_time: int, block_bytes: int, itemsize: int
 ) -> int:
     """Bytes that training holds at its peak."""
-    if isinstance(fit.preset, Auto):
+    if isinstance(fit.preset, Auto) and not fit.is_planewise:
         return _auto_bytes(shape, fits_at_a_time, block_bytes, itemsize)
     planes, pixels = shape[0] * shape[2], shape[3] * shape[4]
     if pixels <= FIT_PIXELS:
@@ -159,7 +116,11 @@ def fit_bytes(
     if fit.crop is None:
         one += largest * WHOLE_BYTES_PER_PIXEL
     sampled = min(INTENSITY_PLANES, planes) * pixels
-    return fits_at_a_time * one + 2 * min(INTENSITY_PIXELS, sampled) * 8
+    measured = 2 * min(INTENSITY_PIXELS, sampled) * 8
+    if fit.is_planewise:
+        one += PLANEWISE_BYTES
+        measured = max(measured, NOISE_BYTES_PER_PIXEL * min(NOISE_PIXELS, planes * pixels))
+    return (1 if fit.mode == "frame" else fits_at_a_time) * one + measured
 
 
 def _auto_bytes(shape: Shape5, fits_at_a_time: int, block_bytes: int, itemsize: int) -> int:
@@ -170,7 +131,7 @@ def _auto_bytes(shape: Shape5, fits_at_a_time: int, block_bytes: int, itemsize: 
     studied = 2 * itemsize * held + 40 * min(STUDIED_PIXELS, shape[2] * pixels)
     stored = 16 * 2 * min(STUDIED_PIXELS, shape[2] * pixels)  # the components, and the mean
     trained = 8 * min(TRAINED_PIXELS, planes * pixels)
-    noise = 48 * min(2**24, planes * pixels)
+    noise = NOISE_BYTES_PER_PIXEL * min(NOISE_PIXELS, planes * pixels)
     return max(studied, noise, fits_at_a_time * (trained + 2 * block_bytes)) + stored
 
 

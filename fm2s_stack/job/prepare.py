@@ -7,15 +7,24 @@ from collections.abc import Sequence
 from dataclasses import replace
 
 from fm2s_stack.auto.denoiser import NeighbourDenoiser
+from fm2s_stack.auto.left_alone import LeftAlone
 from fm2s_stack.engine.job import AnyDenoiser, Job, checkpoints_of
 from fm2s_stack.engine.room import require_devices
 from fm2s_stack.engine.work import Place
-from fm2s_stack.errors import OutputError, OutputExists, OutputIncomplete, StackError
+from fm2s_stack.errors import (
+    OutputError,
+    OutputExists,
+    OutputIncomplete,
+    StackError,
+    UsageError,
+)
+from fm2s_stack.fm2s.denoiser import Denoiser
 from fm2s_stack.job.auto_measuring import study
 from fm2s_stack.job.completing import put_back
 from fm2s_stack.job.fitting import measure_channels, train_channels
 from fm2s_stack.job.holding import Holding
 from fm2s_stack.job.kept_fits import KeptFits
+from fm2s_stack.job.planewise_fitting import is_of_one_value
 from fm2s_stack.job.planning import plan_stack
 from fm2s_stack.job.record import freeze, job_attributes
 from fm2s_stack.job.reload import load_frozen
@@ -30,6 +39,8 @@ from fm2s_stack.store.creation import is_half_made, mark_creation, remove_half_m
 from fm2s_stack.store.frozen import change_frozen, forget_frozen
 from fm2s_stack.store.journal import Journal, clear_journal
 from fm2s_stack.store.omezarr import OutputLayout
+
+COARSE = 0.5  #: noise beside which a grey level is coarse, grey levels
 
 
 def open_job(wanted: Wanted, place: Place, told: Progress, hold: Holding) -> tuple[Job, Plan]:
@@ -113,6 +124,7 @@ def _begin(wanted: Wanted, place: Place, told: Progress, hold: Holding) -> tuple
     began = time.perf_counter()
     denoisers = _networks(wanted, place, told, hold)
     seconds = time.perf_counter() - began
+    _tell_of_rounding(wanted, denoisers, told)
     _require_same_input(wanted)
     job = _job(wanted, plan, denoisers, hold, "")
     hold.require()
@@ -173,6 +185,11 @@ def _networks(
 def _own(wanted: Wanted, c: int, lent: AnyDenoiser, told: Progress) -> AnyDenoiser:
     """A denoiser of another output for this stack: what is known of the stack is its own."""
     mine = replace(lent, nan=wanted.fit.nan)
+    if isinstance(mine, LeftAlone) and not is_of_one_value(wanted.stack, c, wanted.fit, told):
+        raise UsageError(
+            f"--fit-from {wanted.fit_from}: its channel {lent.channel} holds one value and has no "
+            "noise, that of this input has; select channels that both have"
+        )
     if not isinstance(mine, NeighbourDenoiser):
         return mine
     found = study(wanted.stack, c, wanted.fit, wanted.along, mine.noise, told)
@@ -200,3 +217,16 @@ def _tell(wanted: Wanted, plan: Plan, place: Place, told: Progress) -> None:
         f"unit{'s' * (count > 1)} on {place.where}, "
         f"{plan.projected_bytes / 1e9:.2f} GB of memory at most{' each' * (place.processes > 1)}"
     )
+
+
+def _tell_of_rounding(wanted: Wanted, denoisers: Sequence[AnyDenoiser], told: Progress) -> None:
+    """Note that grey levels are coarse where the noise is smaller than one."""
+    for denoiser in denoisers:
+        if wanted.image.dtype.kind == "f" or isinstance(denoiser, Denoiser | LeftAlone):
+            continue
+        noise = float(denoiser.noise.variance(denoiser.noise.mean_level)) ** 0.5
+        if noise < COARSE:
+            told.note(
+                f"channel {denoiser.channel}: its noise is {noise:.2g} grey levels, and results "
+                f"are rounded to whole ones; --dtype float32 keeps the fractions"
+            )

@@ -9,8 +9,8 @@ from typing import Any
 import numpy as np
 
 from fm2s_stack.auto.denoiser import NeighbourDenoiser
+from fm2s_stack.auto.planewise import PlanewiseDenoiser
 from fm2s_stack.engine.job import AnyDenoiser
-from fm2s_stack.fm2s.network import COLLAPSED
 from fm2s_stack.image import StackAxis
 from fm2s_stack.job.terms import token_of
 from fm2s_stack.job.wanted import Wanted
@@ -137,7 +137,8 @@ def _store_fit(wanted: Wanted, denoisers: Sequence[AnyDenoiser], plan: Plan) -> 
         write_headers(path, wanted.stack.headers)
     if wanted.fit.mode == "frame":
         first = plan.units[0].shape
-        create_weights(path, (frames, channels, slices, COLLAPSED), depth=(first[0], first[2]))
+        size = denoisers[0].weights.shape[-1]
+        create_weights(path, (frames, channels, slices, size), depth=(first[0], first[2]))
         return ""
     for c, denoiser in enumerate(denoisers):
         if isinstance(denoiser, NeighbourDenoiser):
@@ -158,8 +159,10 @@ def _windows(denoisers: Sequence[AnyDenoiser], along: StackAxis) -> tuple[Any, A
 
 
 def _noise(denoiser: AnyDenoiser) -> dict[str, object] | None:
-    """What was measured of the noise; None with a preset."""
-    return denoiser.noise.as_json() if isinstance(denoiser, NeighbourDenoiser) else None
+    """What was measured of the noise; None with a preset, or of a channel without any."""
+    if isinstance(denoiser, NeighbourDenoiser | PlanewiseDenoiser):
+        return denoiser.noise.as_json()
+    return None
 
 
 def _intensity(denoiser: AnyDenoiser) -> dict[str, object]:

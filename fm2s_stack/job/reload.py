@@ -11,6 +11,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from fm2s_stack.auto.denoiser import STUDY, NeighbourDenoiser, from_study
+from fm2s_stack.auto.left_alone import LeftAlone
+from fm2s_stack.auto.planewise import SIZE, PlanewiseDenoiser
 from fm2s_stack.auto.reach import reach_of
 from fm2s_stack.engine.job import AnyDenoiser
 from fm2s_stack.errors import OutputError, UsageError
@@ -63,7 +65,8 @@ def load_frozen(path: str | Path) -> tuple[AnyDenoiser, ...]:
     """
     told, made = _Told.of(path), read_attributes(path)
     if made["settings"]["fit"]["mode"] == "frame":
-        nothing = (np.empty((0, COLLAPSED), np.float32), np.empty(0))
+        size = SIZE if isinstance(told.preset, Auto) else COLLAPSED
+        nothing = (np.empty((0, size), np.float32), np.empty(0))
         return tuple(told.denoiser(path, c, *nothing) for c in range(len(told.channels)))
     try:
         if stored_weights_sha256(path) != made["weights_sha256"]:
@@ -123,36 +126,30 @@ class _Told:
         loss: tuple[float, ...] = (),
     ) -> AnyDenoiser:
         """The denoiser of the i-th channel."""
-        noise = self.noise[i]
-        if isinstance(self.preset, Auto) and noise is not None:
-            background, components = from_study(read_study(path, i, STUDY))
-            return NeighbourDenoiser(
-                weights=weights,
-                positions=positions,
-                background=background,
-                components=components,
-                noise=noise,
-                reach=reach_of(self.preset.neighbours or 0, causal=self.preset.causal),
-                intensity=self.maps[i],
-                preset=self.preset,
-                channel=self.channels[i],
-                loss=loss,
-                nan=self.nan,
-                precision=self.precision,
-            )
-        if isinstance(self.preset, Auto):
-            raise OutputError(
-                f"{path}: its provenance lacks the noise of channel {i}; make it anew"
-            )
-        return Denoiser(
-            weights=weights,
-            positions=positions,
-            intensity=self.maps[i],
-            preset=self.preset,
-            channel=self.channels[i],
-            nan=self.nan,
-            precision=self.precision,
-            loss=loss,
+        noise, auto = self.noise[i], self.preset
+        common: dict[str, Any] = {
+            "weights": weights,
+            "positions": positions,
+            "intensity": self.maps[i],
+            "preset": auto,
+            "channel": self.channels[i],
+            "loss": loss,
+            "nan": self.nan,
+            "precision": self.precision,
+        }
+        if not isinstance(auto, Auto):
+            return Denoiser(**common)
+        if noise is None:
+            return LeftAlone(**common)
+        if not auto.neighbours:
+            return PlanewiseDenoiser(noise=noise, **common)
+        background, components = from_study(read_study(path, i, STUDY))
+        return NeighbourDenoiser(
+            background=background,
+            components=components,
+            noise=noise,
+            reach=reach_of(auto.neighbours, causal=auto.causal),
+            **common,
         )
 
     @classmethod

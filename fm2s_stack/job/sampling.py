@@ -13,8 +13,8 @@ from numpy.typing import NDArray
 from fm2s_stack.fm2s.intensity import IntensityMap, measure_intensity
 from fm2s_stack.fm2s.padding import valid_pixels
 from fm2s_stack.image import Shape5, StackAxis
+from fm2s_stack.job.deciding import FIT_PIXELS
 from fm2s_stack.job.planning import (
-    FIT_PIXELS,
     FIT_PLANES,
     INTENSITY_PIXELS,
     INTENSITY_PLANES,

@@ -9,11 +9,11 @@ from pathlib import Path
 import numpy as np
 
 from fm2s_stack.engine.job import AnyDenoiser
-from fm2s_stack.errors import UsageError
 from fm2s_stack.fm2s.presets import find_preset
 from fm2s_stack.image import Image, StackAxis
 from fm2s_stack.job.borrow import borrow, require_axis
-from fm2s_stack.job.planning import decide_mode, output_dtype, stack_axis
+from fm2s_stack.job.deciding import decide_mode
+from fm2s_stack.job.planning import output_dtype, stack_axis
 from fm2s_stack.job.target import Target, find_target
 from fm2s_stack.job.terms import Terms, job_terms, token_of
 from fm2s_stack.settings import Auto, FitSettings, RunSettings, WriteSettings
@@ -74,8 +74,8 @@ def settle(
         If the output cannot be written there, or there are no networks at `fit_from`.
     """
     borrowed = None if fit_from is None else borrow(stack, fit_from)
-    settings = settings_of(stack, fit, borrowed)
     along = stack_axis(stack, run, write)
+    settings = settings_of(stack, fit, borrowed, along)
     if borrowed is not None and fit_from is not None:
         require_axis(borrowed, fit_from, along)
     target = find_target(output, overwrite=write.overwrite)
@@ -98,14 +98,17 @@ def settle(
 
 
 def settings_of(
-    stack: Stack, fit: FitSettings | str | None, borrowed: tuple[AnyDenoiser, ...] | None
+    stack: Stack,
+    fit: FitSettings | str | None,
+    borrowed: tuple[AnyDenoiser, ...] | None,
+    along: StackAxis,
 ) -> FitSettings:
     """The settings of a fit with the mode decided.
 
     Raises
     ------
     UsageError
-        If there are none, or a number is out of its range.
+        If a number is out of its range, or settings do not suit the stack.
     """
     if isinstance(fit, str):
         fit = FitSettings(Auto() if fit == Auto.name else find_preset(fit))
@@ -114,9 +117,7 @@ def settings_of(
         return FitSettings(
             borrowed[0].preset, mode="stack", nan=kept.nan, on_bad_frame=kept.on_bad_frame
         )
-    if fit is None:
-        raise UsageError("no preset: give one, or networks of another output to use")
-    return decide_mode(stack, fit)
+    return decide_mode(stack, fit or FitSettings(), along)
 
 
 def _sha256(denoisers: Sequence[AnyDenoiser]) -> str:

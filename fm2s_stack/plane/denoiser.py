@@ -33,6 +33,8 @@ class PlaneDenoiser:
     knots: Float32  #: contrasts between which the weights are linear, ascending, shape (knots,)
     weights: Float32  #: of the estimates at each knot, shape (knots, estimates)
     stride: int = 1  #: pixels from block to block: 1 is best, 2 three times as fast
+    #: mean square of what the weights miss of noisy targets, grey levels squared
+    loss: float = 0.0
 
     def denoise(self, plane: NDArray, core: Core | None = None) -> Float32:
         """The estimate of a plane.
@@ -57,7 +59,7 @@ class PlaneDenoiser:
         with one_thread(), torch.inference_mode():
             for y in range(top, bottom, TILE):
                 for x in range(left, right, TILE):
-                    part = self._tile(window_at(plane, y, x))
+                    part = self.mixture(self.estimates(window_at(plane, y, x)))
                     place = result[y - top : y - top + TILE, x - left : x - left + TILE]
                     place[:] = part[: place.shape[0], : place.shape[1]]
         return result
@@ -69,9 +71,10 @@ class PlaneDenoiser:
         inner = slice(MARGIN, MARGIN + TILE)
         return Estimates(*(field[..., inner, inner] for field in found))
 
-    def _tile(self, window: Float32) -> Float32:
+    def mixture(self, found: Estimates) -> Float32:
+        """The weighted mean of estimates, shape (y, x)."""
         weights, knots = (torch.from_numpy(a) for a in (self.weights, self.knots))
-        return np.asarray(mixed(self.estimates(window), knots, weights).numpy())
+        return np.asarray(mixed(found, knots, weights).numpy())
 
     def _blocks(self) -> tuple[Blocks, Blocks]:
         lags = lags_of(self.correlation)
@@ -86,6 +89,7 @@ class PlaneDenoiser:
             "knots": self.knots,
             "weights": self.weights,
             "stride": np.array(self.stride),
+            "loss": np.array(self.loss),
         }
 
     @classmethod
@@ -97,6 +101,7 @@ class PlaneDenoiser:
             knots=np.asarray(arrays["knots"], np.float32),
             weights=np.asarray(arrays["weights"], np.float32),
             stride=int(arrays["stride"]),
+            loss=float(arrays["loss"]),
         )
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import replace
 from typing import NamedTuple
 
@@ -19,10 +20,18 @@ from fm2s_stack.plane.mixture import KNOTS, Sums, best_weights, shares
 
 Float = NDArray[np.float64]
 Float32 = NDArray[np.float32]
+Told = Callable[[int, int], None]  #: how many of how many are done
 
 DRAWS = 2  #: of noise, for each tile
 TILES = 16  #: that are looked at, at most
+#: pixels that weights can be learned from: those of fewer follow their noise, and what the others
+#: are compared to, alone, is better
+LEAST = 64 * 64
 SQUARE = 32  #: side of the squares that belong to one of two halves of the pixels, in turn
+
+
+def _untold(done: int, total: int) -> None:
+    """Nobody is told."""
 
 
 class Seen(NamedTuple):
@@ -31,10 +40,18 @@ class Seen(NamedTuple):
     window: Float32  #: grey levels, the halo included
     inside: tuple[int, int]  #: rows and columns of it that are in the plane
     found: Estimates  #: from it as it is
+    taken: NDArray[np.bool_]  #: which pixels of those inside take part, flat
 
 
 def fit_plane_denoiser(
-    planes: NDArray, noise: NoiseModel, seed: int = 0, *, stride: int = 1
+    planes: NDArray,
+    noise: NoiseModel,
+    seed: int = 0,
+    *,
+    stride: int = 1,
+    light: NDArray[np.bool_] | None = None,
+    draws: int | None = None,
+    progress: Told = _untold,
 ) -> PlaneDenoiser:
     """Fit a denoiser to planes of one recording.
 
@@ -53,6 +70,14 @@ def fit_plane_denoiser(
         Of the random numbers.
     stride
         Pixels from block to block: 1 for single planes; 2 is three times as fast, for movies.
+    light
+        Which pixels carry light, shape of `planes`: the others, whose values are made up, are
+        not learned from. None: all.
+    draws
+        Of noise in all, at most; None: two for each tile.
+    progress
+        Told of how many of how many steps are done, a few times a second; what it raises ends
+        the fit.
 
     Returns
     -------
@@ -60,20 +85,32 @@ def fit_plane_denoiser(
         The same bits for the same arguments, whatever the number of threads.
     """
     planes = planes.reshape(-1, *planes.shape[-2:])
+    valid = None if light is None else light.reshape(planes.shape)
     rng = np.random.default_rng(seed)
     denoiser = _unfitted(noise, stride)
     with one_thread(), torch.inference_mode():
-        seen = [_seen(denoiser, planes, place) for place in _places(planes.shape, rng)]
+        places = _places(planes.shape, rng)[:draws]
+        steps = len(places) * (1 + DRAWS)
+        seen = []
+        for step, place in enumerate(places):
+            progress(step, steps)
+            seen += _seen(denoiser, planes, valid, place)
+        if sum(int(tile.taken.sum()) for tile in seen) < LEAST:
+            return denoiser
         contrasts = np.concatenate([_inner(tile, tile.found.contrast) for tile in seen])
         knots = np.quantile(contrasts, KNOTS).astype(np.float32)
-        darkest = min(float(np.quantile(tile.found.centre, 0.002)) for tile in seen)
-        drawn = drawn_like(noise, darkest)
+        drawn = drawn_like(noise, min(_darkest(tile) for tile in seen))
         halves = Sums.empty(), Sums.empty()
-        for tile in seen:
-            for _ in range(DRAWS):
-                _learn(halves, denoiser, drawn, tile, knots, rng)
-    weights = best_weights(*halves).astype(np.float32)
-    return replace(denoiser, knots=knots, weights=weights)
+        twice = [tile for tile in seen for _ in range(DRAWS)]
+        for step, tile in enumerate(twice[:draws], len(places)):
+            progress(step, steps)
+            _learn(halves, denoiser, drawn, tile, knots, rng)
+    weights, loss = best_weights(*halves)
+    return replace(denoiser, knots=knots, weights=weights.astype(np.float32), loss=loss)
+
+
+def _darkest(tile: Seen) -> float:
+    return float(np.quantile(tile.found.centre, 0.002))
 
 
 def _unfitted(noise: NoiseModel, stride: int) -> PlaneDenoiser:
@@ -97,18 +134,31 @@ def _places(shape: tuple[int, ...], rng: np.random.Generator) -> list[tuple[int,
     ]
 
 
-def _seen(denoiser: PlaneDenoiser, planes: NDArray, place: tuple[int, int, int]) -> Seen:
+def _seen(
+    denoiser: PlaneDenoiser,
+    planes: NDArray,
+    light: NDArray[np.bool_] | None,
+    place: tuple[int, int, int],
+) -> list[Seen]:
+    """The tile at a place; none where no pixel of it carries light."""
     plane, y, x = place
-    window = window_at(planes[plane], y, x)
     rows, columns = (
         min(TILE, side - at) for side, at in zip(planes.shape[1:], (y, x), strict=True)
     )
-    return Seen(window, (rows, columns), denoiser.estimates(window))
+    taken = np.ones(rows * columns, bool)
+    if light is not None:
+        taken = light[plane, y : y + rows, x : x + columns].ravel()
+    if not taken.any():
+        return []
+    window = window_at(planes[plane], y, x)
+    return [Seen(window, (rows, columns), denoiser.estimates(window), taken)]
 
 
 def _inner(tile: Seen, values: torch.Tensor) -> Float32:
+    """Values (..., TILE, TILE) of the pixels that take part, shape (..., pixels)."""
     rows, columns = tile.inside
-    return np.asarray(values[..., :rows, :columns].numpy()).reshape(*values.shape[:-2], -1)
+    inside = np.asarray(values[..., :rows, :columns].numpy()).reshape(*values.shape[:-2], -1)
+    return inside if tile.taken.all() else inside[..., tile.taken]
 
 
 def _learn(
@@ -128,7 +178,7 @@ def _learn(
     each = _inner(tile, shares(found.contrast, torch.from_numpy(knots))).astype(float)
     others = _inner(tile, found.others).astype(float)
     differences = (each[:, None] * others).reshape(-1, others.shape[1])
-    half = _halves(tile.inside)
+    half = _halves(tile.inside)[tile.taken]
     for number, sums in enumerate(halves):
         sums.add(differences[:, half == number], target[half == number])
 

@@ -26,6 +26,7 @@ class Sums:
     products: Float  #: of the weighted estimates, shape (unknowns, unknowns)
     target: Float  #: of the estimates and the target, shape (unknowns,)
     power: float = 0.0  #: of the target
+    pixels: int = 0  #: that were counted
 
     @classmethod
     def empty(cls) -> Sums:
@@ -38,10 +39,14 @@ class Sums:
         self.products += differences @ differences.T
         self.target += differences @ target
         self.power += float(target @ target)
+        self.pixels += len(target)
 
     def __add__(self, more: Sums) -> Sums:
         return Sums(
-            self.products + more.products, self.target + more.target, self.power + more.power
+            self.products + more.products,
+            self.target + more.target,
+            self.power + more.power,
+            self.pixels + more.pixels,
         )
 
     def error(self, weights: Float) -> float:
@@ -60,20 +65,22 @@ class Sums:
         return np.asarray(tied @ common + np.linalg.solve(self.products + hold, away))
 
 
-def best_weights(one: Sums, other: Sums) -> Float:
+def best_weights(one: Sums, other: Sums) -> tuple[Float, float]:
     """Weights from both halves of the pixels, as free as each half holds good in the other.
 
     Returns
     -------
-    ndarray
-        Shape (knots, COUNT - 1), for `Estimates.others`.
+    tuple
+        Weights for `Estimates.others`, shape (knots, COUNT - 1), and the mean square of what
+        they miss of the targets.
     """
 
     def crossed(strength: float) -> float:
         return other.error(one.solved(strength)) + one.error(other.solved(strength))
 
-    weights = (one + other).solved(min(STRENGTHS, key=crossed))
-    return weights.reshape(len(KNOTS), COUNT - 1)
+    both = one + other
+    weights = both.solved(min(STRENGTHS, key=crossed))
+    return weights.reshape(len(KNOTS), COUNT - 1), both.error(weights) / max(both.pixels, 1)
 
 
 def shares(contrast: Tensor, knots: Tensor) -> Tensor:

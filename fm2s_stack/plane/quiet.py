@@ -34,7 +34,8 @@ def with_smooth_noise(planes: NDArray, noise: NoiseModel) -> NoiseModel:
     Parameters
     ----------
     planes
-        What `noise` was measured from, grey levels, shape (y, x) or (planes, y, x).
+        What `noise` was measured from, grey levels, shape (y, x) or (planes, y, x); NaN where
+        pixels carry no light.
     noise
         What `measure_image` says.
 
@@ -48,7 +49,9 @@ def with_smooth_noise(planes: NDArray, noise: NoiseModel) -> NoiseModel:
     smooth = min(noise.correlation_rows[-1], noise.correlation_columns[-1]) > SMOOTH
     if noise.method != "spatial residuals" or not smooth:
         return noise
-    blocks, lowest = _blocks(planes.reshape(-1, *planes.shape[-2:])), float(np.min(planes))
+    blocks = _blocks(planes.reshape(-1, *planes.shape[-2:]))
+    blocks = blocks[np.isfinite(blocks).all((1, 2))]
+    lowest = float(np.fmin.reduce(planes, axis=None))
     blocks = blocks[(blocks <= lowest).mean((1, 2)) < CLIPPED]
     if len(blocks) < FEWEST:
         return noise

@@ -37,8 +37,8 @@ KEYS: Mapping[str, str] = {
     "seed": "what every random stream is derived from",
     "preset": "noise parameters trained against; of -c auto its neighbours",
     "intensity": "affine intensity map of each channel",
-    "noise": "noise of each channel as measured for -c auto, else null: gain, intercept,"
-    " autocorrelation, their errors, and what they were measured on",
+    "noise": "noise of each channel as measured for -c auto, null for presets and channels of one"
+    " value: gain, intercept, autocorrelation, their errors, and what they were measured on",
     "weights_sha256": "sha256 of the stored weights, little-endian float32 in C order",
     "device": "kinds of device that computed: 'cpu', 'cuda', or both",
     "timings": "seconds of the fit, and of all units together (apply)",
