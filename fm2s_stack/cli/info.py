@@ -91,9 +91,8 @@ def _noise(stack: Stack, plot: Path | None, overwrite: bool) -> list[NoiseModel]
 
 
 def _of_channel(stack: Stack, c: int) -> str:
-    names = stack.image.channels
-    one = stack.image.shape[1] == 1
-    return "" if one else f", channel {names[c] if names else stack.channel_indices[c]}"
+    name = stack.name_channel(c)
+    return f", {name}" if name else ""
 
 
 def _provenance(path: str) -> dict[str, Any] | None:

@@ -39,6 +39,8 @@ def measure_auto(
         If a plane cannot be read.
     """
     noise = measure_noise(stack, c, progress=told)
+    for note in noise.notes:
+        told.note(": ".join(filter(None, [stack.name_channel(c), note])))
     reach = reach_of(auto.neighbours or 0, causal=auto.causal)
     return NeighbourDenoiser(
         weights=np.empty((0, parameter_count(channel_count(reach.count))), np.float32),

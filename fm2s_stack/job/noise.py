@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 from numpy.typing import NDArray
 
 from fm2s_stack.errors import NoiseUnknown, StackError
 from fm2s_stack.job.sampling import spread_places
-from fm2s_stack.noise_model import NoiseModel, measure_image, measure_movie
+from fm2s_stack.noise_model import NoiseModel, measure_image, measure_motion, measure_movie
 from fm2s_stack.progress import Progress, Silent
 from fm2s_stack.stack.base import Stack
 from fm2s_stack.stack.reading import Place, is_gone, read_part
@@ -26,7 +28,8 @@ def measure_noise(
     From the differences of up to 32 pairs of consecutive frames spread over the recording; where
     no two frames follow each other, from up to 16 planes by themselves. Of planes larger than
     1024 x 1024 pixels the middle is read. Pairs with a plane that cannot be read are left out,
-    with a note.
+    with a note. Whether the field moves is looked at in the same pairs, and said in the notes of
+    the model.
 
     Parameters
     ----------
@@ -50,16 +53,16 @@ def measure_noise(
     starts = _pair_starts(stack)
     try:
         if starts:
-            return measure_movie(
-                _read(stack, c, _pair_places(stack, starts), 2, told), offset=offset
-            )
+            pairs, slices = _read(stack, c, _pair_places(stack, starts), 2, told)
+            model = measure_movie(pairs, offset=offset)
+            return replace(model, notes=(*model.notes, *measure_motion(pairs, slices).notes))
         shape = stack.image.shape
         places = spread_places((0, shape[0]), (0, shape[2]), PLANES)
-        return measure_image(_read(stack, c, places, 1, told)[:, 0], offset=offset)
+        planes, _ = _read(stack, c, places, 1, told)
+        return measure_image(planes[:, 0], offset=offset)
     except NoiseUnknown as error:
-        names = stack.image.channels
-        of = f", channel {names[c] if names else c}" if stack.image.shape[1] > 1 else ""
-        raise NoiseUnknown(f"{stack.path}{of}: {error}") from None
+        of = ", ".join(filter(None, [stack.path, stack.name_channel(c)]))
+        raise NoiseUnknown(f"{of}: {error}") from None
 
 
 def _pair_starts(stack: Stack) -> list[int]:
@@ -76,20 +79,21 @@ def _pair_places(stack: Stack, starts: list[int]) -> list[tuple[int, int]]:
 
 def _read(
     stack: Stack, c: int, places: list[tuple[int, int]], frames: int, told: Progress
-) -> NDArray[np.generic]:
-    """Planes at each place and those that follow, shape (places, frames, y, x)."""
-    read = []
+) -> tuple[NDArray[np.generic], NDArray[np.intp]]:
+    """Planes at each place and those that follow, shape (places, frames, y, x); the slices."""
+    read, slices = [], []
     for t, z in places:
         told.advance(0)  # slow storage: let it be stopped between two planes
         try:
             read.append(_planes(stack, [(t + i, c, z) for i in range(frames)]))
+            slices.append(z)
         except (StackError, OSError) as error:
             if is_gone(error):
                 raise
             told.note(f"{stack.name_plane(t, c, z)} is left out of measuring the noise: {error}")
     if not read:
         raise StackError(f"{stack.path}: none of the planes to measure noise on can be read")
-    return np.stack(read)
+    return np.stack(read), np.array(slices, np.intp)
 
 
 def _planes(stack: Stack, places: list[Place]) -> NDArray[np.generic]:
