@@ -122,4 +122,4 @@ def _provenance_lines(told: dict[str, Any]) -> list[str]:
         "weights": f"sha256 {told.get('weights_sha256')}",
         "version": (told.get("versions") or {}).get("fm2s-stack"),
     }
-    return [f"{key:<9} {value}" for key, value in rows.items()]
+    return [*(f"{key:<9} {value}" for key, value in rows.items()), *(told.get("trust") or ())]

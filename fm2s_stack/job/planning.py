@@ -25,6 +25,9 @@ TRAINED_PIXELS = 3 * 2**24  #: that -c auto is trained on at most, with all neig
 BACKGROUND_PIXELS = 2**24  #: of all means of a background together, at most
 NEIGHBOURS = 2  #: of a plane to each side where they are not told: more of them gain half a
 #: decibel, and let twice as much of an event be seen before it begins
+TRUST_SIDE = 256  #: of the part by which a result is judged before it is sealed, pixels
+TRUST_BYTES = (200, 80)  #: held for each of its pixels meanwhile, and of each plane of a run
+TRUST_RUN = 16  #: planes of a run
 FRAME_FIT_PLANES = 16  #: planes of a unit at most where each is fitted: minutes, not hours
 
 
@@ -79,6 +82,7 @@ def plan_stack(
             if per_frame or trained
             else fit_bytes(shape, fit, slots, _block_bytes(stack)),
             unit_fit_bytes=whole_fit if per_frame else 0,
+            trust_bytes=_trust_bytes(shape, along),
             cut=cut,
         )
     )
@@ -164,6 +168,13 @@ def _auto_bytes(shape: Shape5, fits_at_a_time: int, block_bytes: int) -> int:
     trained = 8 * min(TRAINED_PIXELS, planes * pixels)
     noise = 48 * min(2**24, planes * pixels)
     return max(background + noise, fits_at_a_time * (trained + 2 * block_bytes)) + background
+
+
+def _trust_bytes(shape: Shape5, along: StackAxis) -> int:
+    """Bytes that judging the result holds, beside what reading takes."""
+    pixels = min(shape[3], TRUST_SIDE) * min(shape[4], TRUST_SIDE)
+    planes = shape[0] if along == "t" else shape[2]
+    return pixels * (TRUST_BYTES[0] + TRUST_BYTES[1] * min(planes, TRUST_RUN))
 
 
 def affordable_planes(pixels: int, most: int) -> int:
