@@ -259,7 +259,7 @@ def _draw_legend(
     draw, left, top = ImageDraw.Draw(canvas), layout.left(0), layout.tops[2]
     shown = (
         ("frames, all alike", f"{contrast.low:.4g}", f"{contrast.high:.4g}"),
-        ("what was removed: recorded minus result", f"{-scale:.3g}", f"{scale:.3g}"),
+        ("what was removed: recorded minus result", f"{-scale:.4g}", f"{scale:.4g}"),
     )
     ramp = np.linspace(0, 1, layout.panel)[None]
     for number, (words, low, high) in enumerate(shown):
