@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, contextmanager
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 
 from fm2s_stack.engine.choose import opened_place
@@ -21,9 +22,10 @@ from fm2s_stack.job.prepare import open_job, require_prepared
 from fm2s_stack.job.reload import load_denoisers
 from fm2s_stack.job.rereading import intact_units
 from fm2s_stack.job.sameness import watched
-from fm2s_stack.job.sealing import bad_frames, done_units, finish, is_done, progress_text
+from fm2s_stack.job.sealing import Judge, bad_frames, done_units, finish, is_done, progress_text
 from fm2s_stack.job.standing import require_same_terms, standing, tidy
 from fm2s_stack.job.summary import Clock, Summary, finished_summary, summary_of
+from fm2s_stack.job.trust import measure_trust
 from fm2s_stack.job.wanted import Wanted, settings_of, settle
 from fm2s_stack.plan import Plan, Unit, share_of
 from fm2s_stack.progress import Progress, Silent, unheard
@@ -116,11 +118,12 @@ def _make(wanted: Wanted, told: Progress, hold: Holding) -> Summary:
         with watched(job, run.units):
             records = _run(job, plan, before, run, place, told, hold)
         clock.lap("apply")
+    trust: tuple[str, ...] = ()
     if run.units is None:
-        finish(wanted.target, hold, records)
+        trust = finish(wanted.target, hold, records, _judge(wanted, hold))
     for line in bad_frame_lines(wanted.stack, bad_frames(records)):
         told.note(line)
-    return summary_of(wanted, plan, place.device, job.denoisers, records, len(before), clock)
+    return summary_of(wanted, plan, place.device, job.denoisers, records, len(before), clock, trust)
 
 
 def prepare_stack(
@@ -200,6 +203,10 @@ def _place(
     if run.device != wanted.run.device != "auto":
         told.note(f"--device {wanted.run.device}: planes by themselves are denoised on the CPU")
     return opened_place(run, wanted.stack, wanted.folder, told, check)
+
+
+def _judge(wanted: Wanted, check: Callable[[], None]) -> Judge:
+    return partial(measure_trust, wanted.stack, wanted.target.zarr, wanted.along, check=check)
 
 
 def _finished(wanted: Wanted, told: Progress) -> Summary | None:

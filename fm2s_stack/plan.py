@@ -82,6 +82,7 @@ class Request:
     whole_planes: bool = False  #: never cut a plane
     fit_bytes: int = 0  #: what training holds in memory before the units run
     unit_fit_bytes: int = 0  #: what each thread's training holds, where each plane is fitted
+    trust_bytes: int = 0  #: what judging the result holds when the units are done
     cut: Cut | None = None  #: how an output that is continued was cut; None: as found best
 
 
@@ -148,7 +149,11 @@ def _plan(request: Request, cut: Cut, workers: int) -> Plan:
     unit_bytes = model.unit(cut.depth, cut.rows, cut.columns)
     workers = min(workers, len(units))
     thread_bytes = model.thread(cut.rows, cut.columns) + request.unit_fit_bytes
-    working = max(workers * unit_bytes + threads * thread_bytes, request.fit_bytes)
+    working = max(
+        workers * unit_bytes + threads * thread_bytes,
+        request.fit_bytes,
+        unit_bytes + request.trust_bytes,
+    )
     return Plan(
         along=request.along,
         cut=cut,

@@ -22,7 +22,7 @@ ROWS = (
     ("engine",),
     ("job",),
     ("pipeline",),
-    ("check", "batch", "slurm"),
+    ("check", "batch", "slurm", "preview"),
     ("report", "simulate"),
     ("cli", "__main__"),
 )

@@ -61,6 +61,8 @@ def folder(tmp_path, monkeypatch) -> Path:
 def test_the_lines_of_shell_run_in_their_order(folder, capsys, monkeypatch):
     call, ran = Cli(capsys), 0
     monkeypatch.setattr("fm2s_stack.job.planewise_fitting.MANY", 1)  # faster, a little worse
+    for steps in ("AUTO_STEPS", "PRESET_DRAWS"):
+        monkeypatch.setattr(f"fm2s_stack.preview.setting.{steps}", 3)
     for words in shell():
         if words[0] == "fm2s-stack":
             quick = () if "--fit-from" in words else QUICK
@@ -79,6 +81,8 @@ def test_the_lines_of_shell_run_in_their_order(folder, capsys, monkeypatch):
             assert " ".join(words) in ELSEWHERE
     assert ran >= 10
     assert Path("picture.png").exists()
+    assert Path("look.png").exists()
+    assert Path("movie_preview.png").exists()
     assert level(Path("trials.zarr")).shape == (4, 40, 40)
     assert np.isnan(level(Path("registered.zarr"))).sum() == 1
     assert attributes(Path("stimulated.zarr"))["selection"]["excluded"] == [[150, 152]]

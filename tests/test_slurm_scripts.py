@@ -154,7 +154,7 @@ def test_each_script_calls_the_program_with_the_words_meant(tmp_path, recorder, 
     for job, words in (
         (prepare, ["denoise", "--preset=srdtrans", stop, "--prepare", "--", *ends]),
         (array, ["denoise", "--preset=srdtrans", stop, "--units=2/3", "--", *ends]),
-        (seal, ["seal", "--", ends[1]]),
+        (seal, ["seal", f"--source={ends[0]}", "--", ends[1]]),
     ):
         process = run(job, tmp_path, SLURM_ARRAY_TASK_ID="2")
         assert process.wait(30) == 0

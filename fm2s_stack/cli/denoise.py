@@ -84,7 +84,7 @@ def _denoise(
     if as_json:
         click.echo(json.dumps(asdict(summary), indent=2))
     elif not quiet and summary.total_seconds:  # else it was finished before, and said so
-        say(_sentence(summary))
+        say("\n".join([_sentence(summary), *summary.trust]))
 
 
 def _check_target(stack: Stack, output: Path, write: WriteSettings) -> None:

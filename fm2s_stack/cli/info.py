@@ -90,9 +90,8 @@ def _noise(stack: Stack, plot: Path | None, overwrite: bool) -> list[NoiseModel]
 
 
 def _of_channel(stack: Stack, c: int) -> str:
-    names = stack.image.channels
-    one = stack.image.shape[1] == 1
-    return "" if one else f", channel {names[c] if names else stack.channel_indices[c]}"
+    name = stack.name_channel(c)
+    return f", {name}" if name else ""
 
 
 def _provenance(path: str) -> dict[str, Any] | None:
@@ -122,4 +121,4 @@ def _provenance_lines(told: dict[str, Any]) -> list[str]:
         "weights": f"sha256 {told.get('weights_sha256')}",
         "version": (told.get("versions") or {}).get("fm2s-stack"),
     }
-    return [f"{key:<9} {value}" for key, value in rows.items()]
+    return [*(f"{key:<9} {value}" for key, value in rows.items()), *(told.get("trust") or ())]

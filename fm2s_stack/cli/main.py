@@ -19,6 +19,7 @@ from fm2s_stack.stopping import Stop
 COMMANDS = {
     "denoise": "Denoise a recording into an OME-Zarr, TIFF or PNG.",
     "info": "Describe an input or output, and what a run would cost.",
+    "preview": "Try settings on a few frames, and draw what each makes of one.",
     "batch": "Denoise each of many recordings into a folder.",
     "slurm": "Print or submit scripts that denoise on a SLURM cluster.",
     "seal": "Complete an output whose units were done in shares.",

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import click
 
@@ -11,18 +12,24 @@ from fm2s_stack.cli.show import Show
 from fm2s_stack.cli.signals import stop_on_signals
 from fm2s_stack.stopping import Stop
 
+if TYPE_CHECKING:
+    from fm2s_stack.job.holding import Holding
+    from fm2s_stack.job.sealing import Judge
+
 
 @click.command(name="seal")
 @click.argument("output", type=click.Path(path_type=Path))
+@click.option("--source", metavar="INPUT", help="Its input, to say whether to trust the result.")
 @click.option("--quiet", is_flag=True, help="Say nothing but errors.")
-def command(output: Path, quiet: bool) -> None:
+def command(output: Path, source: str | None, quiet: bool) -> None:
     """Complete OUTPUT, of which every unit was done with --units; or list what is left.
 
-    Needs neither the input nor a GPU. Exits with 75 where units are left: run those again,
-    then seal.
+    Needs no GPU, and the input only to compare the result with it. Exits with 75 where units
+    are left: run those again, then seal.
 
     \b
     fm2s-stack seal out.zarr
+    fm2s-stack seal out.zarr --source movie.tif
     """  # noqa: D301 - click wants the character
     from fm2s_stack.job.completing import seal_target
     from fm2s_stack.job.target import find_target
@@ -31,7 +38,13 @@ def command(output: Path, quiet: bool) -> None:
         if not quiet:
             say(text)
 
-    stop = Stop()
+    target, stop, show = find_target(output, overwrite=False), Stop(), None if quiet else Show()
+
+    def judge(hold: Holding) -> Judge | None:
+        from fm2s_stack.check.judging import judge_by
+
+        return None if source is None else judge_by(target, source, note, hold)
+
     with stop_on_signals(stop):
-        seal_target(find_target(output, overwrite=False), stop, note, None if quiet else Show())
-    note(f"{output} is complete")
+        lines = seal_target(target, stop, note, show, judge)
+    note("\n".join([f"{output} is complete", *lines]))

@@ -41,6 +41,8 @@ def measure_auto(
         If a plane cannot be read.
     """
     noise = measure_noise(stack, c, progress=told)
+    for note in noise.notes:
+        told.note(": ".join(filter(None, [stack.name_channel(c), note])))
     background, components = study(stack, c, fit, along, noise, told)
     reach = reach_of(auto.neighbours or 0, causal=auto.causal)
     return NeighbourDenoiser(

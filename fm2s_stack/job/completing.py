@@ -6,7 +6,7 @@ from collections.abc import Callable
 
 from fm2s_stack.job.holding import Holding, held
 from fm2s_stack.job.rereading import intact_units
-from fm2s_stack.job.sealing import finish
+from fm2s_stack.job.sealing import Judge, finish
 from fm2s_stack.job.standing import standing, tidy
 from fm2s_stack.job.target import Target
 from fm2s_stack.progress import Progress, Silent
@@ -16,8 +16,12 @@ from fm2s_stack.store.journal import journal_folder
 
 
 def seal_target(
-    target: Target, stop: Stop, note: Callable[[str], None], progress: Progress | None = None
-) -> None:
+    target: Target,
+    stop: Stop,
+    note: Callable[[str], None],
+    progress: Progress | None = None,
+    judge: Callable[[Holding], Judge | None] | None = None,
+) -> tuple[str, ...]:
     """Hold an output, read its units again, and `finish` it; a finished one is left as it is.
 
     Parameters
@@ -30,6 +34,14 @@ def seal_target(
         Told when another holder is watched for a while.
     progress
         Told of every file that is read; None: silent.
+    judge
+        Makes what says whether the result can be trusted, called if the output is to be sealed;
+        None: the input is not at hand.
+
+    Returns
+    -------
+    tuple of str
+        What was said.
 
     Raises
     ------
@@ -40,14 +52,14 @@ def seal_target(
     """
     if standing(target).state == "finished":
         tidy(target, note)
-        return
+        return ()
     with held(journal_folder(target.zarr), stop, note) as hold:
         if standing(target).state == "frozen":
             told = progress or Silent()
             put_back(target, told, hold)
-            finish(target, hold, list(intact_units(target.zarr, told, hold).values()))
-        else:
-            finish(target, hold)
+            done = list(intact_units(target.zarr, told, hold).values())
+            return finish(target, hold, done, None if judge is None else judge(hold))
+        return finish(target, hold)
 
 
 def put_back(target: Target, told: Progress, hold: Holding) -> None:

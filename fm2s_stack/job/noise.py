@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 from numpy.typing import NDArray
 
 from fm2s_stack.errors import NoiseUnknown, StackError
 from fm2s_stack.job.sampling import spread_places
-from fm2s_stack.noise_model import NoiseModel, measure_image, measure_movie
+from fm2s_stack.noise_model import NoiseModel, measure_image, measure_motion, measure_movie
 from fm2s_stack.progress import Progress, Silent
 from fm2s_stack.stack.base import Stack
 from fm2s_stack.stack.reading import Place, is_gone, read_part
@@ -29,7 +31,8 @@ def measure_noise(
     no two frames follow each other, from up to 16 planes by themselves. Excluded frames are
     passed over; where one lies between any two others, these make pairs all the same. Of planes
     larger than 1024 x 1024 pixels the middle is read. Pairs with a plane that cannot be read are
-    left out, with a note.
+    left out, with a note. Whether the field moves is looked at in the same pairs, and said in
+    the notes of the model.
 
     Parameters
     ----------
@@ -53,15 +56,16 @@ def measure_noise(
     pairs = _pairs(stack)
     try:
         if pairs:
-            return measure_movie(_read(stack, c, _pair_places(stack, pairs), told), offset=offset)
+            read, slices = _read(stack, c, _pair_places(stack, pairs), told)
+            model = measure_movie(read, offset=offset)
+            return replace(model, notes=(*model.notes, *measure_motion(read, slices).notes))
         kept = stack.kept
         places = spread_places((0, len(kept)), (0, stack.image.shape[2]), PLANES)
         alone: list[FramesAt] = [((kept[i],), z) for i, z in places]
-        return measure_image(_read(stack, c, alone, told)[:, 0], offset=offset)
+        return measure_image(_read(stack, c, alone, told)[0][:, 0], offset=offset)
     except NoiseUnknown as error:
-        names = stack.image.channels
-        of = f", channel {names[c] if names else c}" if stack.image.shape[1] > 1 else ""
-        raise NoiseUnknown(f"{stack.path}{of}: {error}") from None
+        of = ", ".join(filter(None, [stack.path, stack.name_channel(c)]))
+        raise NoiseUnknown(f"{of}: {error}") from None
 
 
 def _pairs(stack: Stack) -> list[tuple[int, int]]:
@@ -85,13 +89,16 @@ def _pair_places(stack: Stack, pairs: list[tuple[int, int]]) -> list[FramesAt]:
     return [(pairs[i], z) for i, z in spread_places((0, len(pairs)), (0, slices), count)]
 
 
-def _read(stack: Stack, c: int, places: list[FramesAt], told: Progress) -> NDArray[np.generic]:
-    """Planes of the frames at each place, shape (places, frames, y, x)."""
-    read = []
+def _read(
+    stack: Stack, c: int, places: list[FramesAt], told: Progress
+) -> tuple[NDArray[np.generic], NDArray[np.intp]]:
+    """Planes of the frames at each place, shape (places, frames, y, x); the slices."""
+    read, slices = [], []
     for frames, z in places:
         told.advance(0)  # slow storage: let it be stopped between two planes
         try:
             read.append(_planes(stack, [(t, c, z) for t in frames]))
+            slices.append(z)
         except (StackError, OSError) as error:
             if is_gone(error):
                 raise
@@ -99,7 +106,7 @@ def _read(stack: Stack, c: int, places: list[FramesAt], told: Progress) -> NDArr
             told.note(f"{name} is left out of measuring the noise: {error}")
     if not read:
         raise StackError(f"{stack.path}: none of the planes to measure noise on can be read")
-    return np.stack(read)
+    return np.stack(read), np.array(slices, np.intp)
 
 
 def _planes(stack: Stack, places: list[Place]) -> NDArray[np.generic]:

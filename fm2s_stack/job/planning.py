@@ -26,6 +26,9 @@ COMPONENT_PIXELS = 2**27  #: of the planes that components are told from, at mos
 PLANEWISE_BYTES = 2**28  #: of tiles, their estimates and equations, in a fit of planes themselves
 NOISE_PIXELS = 2**24  #: that the noise is measured on at most
 NOISE_BYTES_PER_PIXEL = 48  #: while the noise is measured
+TRUST_SIDE = 256  #: of the part by which a result is judged before it is sealed, pixels
+TRUST_BYTES = (200, 80)  #: held for each of its pixels meanwhile, and of each plane of a run
+TRUST_RUN = 16  #: planes of a run
 FRAME_FIT_PLANES = 16  #: planes of a unit at most where each is fitted: minutes, not hours
 
 
@@ -83,6 +86,7 @@ def plan_stack(
             if trained or (per_frame and not fit.is_planewise)
             else fit_bytes(shape, fit, slots, _block_bytes(stack), stack.image.dtype.itemsize),
             unit_fit_bytes=unit_fit if per_frame else 0,
+            trust_bytes=_trust_bytes(shape, along),
             cut=cut,
         )
     )
@@ -133,6 +137,13 @@ def _auto_bytes(shape: Shape5, fits_at_a_time: int, block_bytes: int, itemsize: 
     trained = 8 * min(TRAINED_PIXELS, planes * pixels)
     noise = NOISE_BYTES_PER_PIXEL * min(NOISE_PIXELS, planes * pixels)
     return max(studied, noise, fits_at_a_time * (trained + 2 * block_bytes)) + stored
+
+
+def _trust_bytes(shape: Shape5, along: StackAxis) -> int:
+    """Bytes that judging the result holds, beside what reading takes."""
+    pixels = min(shape[3], TRUST_SIDE) * min(shape[4], TRUST_SIDE)
+    planes = shape[0] if along == "t" else shape[2]
+    return pixels * (TRUST_BYTES[0] + TRUST_BYTES[1] * min(planes, TRUST_RUN))
 
 
 def affordable_planes(pixels: int, most: int) -> int:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -26,6 +26,9 @@ from fm2s_stack.store.spare import sealed_documents, write_spare
 from fm2s_stack.store.strays import is_in_hand, stray_keys
 from fm2s_stack.store.unit_table import read_units, write_units
 from fm2s_stack.store.weights import read_loss, stored_weights_sha256
+
+#: says whether a result can be trusted, from the planes of it that were made up
+Judge = Callable[[Sequence[BadFrame]], tuple[str, ...]]
 
 
 def done_units(path: str | Path) -> dict[int, UnitRecord]:
@@ -68,7 +71,12 @@ def progress_text(target: Target) -> str:
     return f"{len(done_units(target.zarr))} of {found.told['plan']['units']} units are done; "
 
 
-def finish(target: Target, hold: Holding, known: Sequence[UnitRecord] | None = None) -> None:
+def finish(
+    target: Target,
+    hold: Holding,
+    known: Sequence[UnitRecord] | None = None,
+    judge: Judge | None = None,
+) -> tuple[str, ...]:
     """Complete an output of which every unit is done: seal, export, remove the journal.
 
     Neither input nor torch is needed. One that is finished is rid of what a crash left.
@@ -81,6 +89,13 @@ def finish(target: Target, hold: Holding, known: Sequence[UnitRecord] | None = N
         On the output.
     known
         Units that this run has done or read again; None: all that are journaled.
+    judge
+        Says whether the result can be trusted; None: nobody does, as the input is not at hand.
+
+    Returns
+    -------
+    tuple of str
+        What was said.
 
     Raises
     ------
@@ -106,11 +121,15 @@ def finish(target: Target, hold: Holding, known: Sequence[UnitRecord] | None = N
         hold.require()
         _refuse_strays(target, list(done.values()))
         if not reseal(target.zarr, list(done.values())):
-            seal_output(target.zarr, list(done.values()))
+            lines = judge(bad_frames(list(done.values()))) if judge is not None else ()
+            hold.require()
+            seal_output(target.zarr, list(done.values()), lines)
+    said = () if found.state == "finished" else read_attributes(target.zarr).get("trust") or ()
     if found.state != "finished":
         target.export(hold)
     remove_journal(hold.folder)
     clear_beside(target)
+    return tuple(said)
 
 
 def _done(path: Path, known: Sequence[UnitRecord] | None) -> dict[int, UnitRecord]:
@@ -147,7 +166,7 @@ def _ranges(numbers: Sequence[int]) -> str:
     return ", ".join(texts) + (", ..." if len(runs) > 8 else "")
 
 
-def seal_output(path: str | Path, records: Sequence[UnitRecord]) -> None:
+def seal_output(path: str | Path, records: Sequence[UnitRecord], trust: Sequence[str] = ()) -> None:
     """Write the table of units and the rest of the provenance; the status turns ``complete``.
 
     Parameters
@@ -156,6 +175,8 @@ def seal_output(path: str | Path, records: Sequence[UnitRecord]) -> None:
         The output.
     records
         Of every unit.
+    trust
+        Lines that say whether the result can be trusted.
 
     Raises
     ------
@@ -176,6 +197,7 @@ def seal_output(path: str | Path, records: Sequence[UnitRecord]) -> None:
         clipped=sum(record.clipped for record in records),
         units=len(records),
         bad_frames=bad_frames(records),
+        trust=trust,
         files=[list(asdict(f).values()) for f in flush_files(path, side_keys(path, owned))],
     )
     seal(path, result, _displays(records))

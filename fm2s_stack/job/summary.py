@@ -36,6 +36,8 @@ class Summary:
     loss: tuple[float, ...]  #: last training loss of each network, channel by channel
     clipped: int  #: pixels clipped to the range of the output's dtype
     projected_bytes: int  #: peak memory that was projected; 0 where nothing was left to do
+    trust: tuple[str, ...]  #: what measures without truth say of the result, a line a channel;
+    #: empty before it is complete, and where the input was not at hand
     peak_bytes: int | None  #: peak resident memory of the process, where it can be told
 
 
@@ -64,6 +66,7 @@ def summary_of(
     records: Sequence[UnitRecord],
     before: int,
     clock: Clock,
+    trust: tuple[str, ...],
 ) -> Summary:
     """The summary of a run.
 
@@ -79,6 +82,8 @@ def summary_of(
         How many of them are of earlier runs.
     clock
         With the laps ``fit`` and ``apply``.
+    trust
+        What was said when the output was sealed.
     """
     seconds = max(clock.laps["apply"], 1e-9)
     own = len(records) - before
@@ -97,6 +102,7 @@ def summary_of(
         loss=tuple(loss or (f for record in records for f in record.loss)),
         clipped=sum(record.clipped for record in records),
         projected_bytes=plan.projected_bytes,
+        trust=trust,
         peak_bytes=peak_memory(),
     )
 
@@ -117,6 +123,7 @@ def finished_summary(wanted: Wanted, told: Mapping[str, Any]) -> Summary:
         loss=(),
         clipped=int(told.get("clipped") or 0),
         projected_bytes=0,
+        trust=tuple(told.get("trust") or ()),
         peak_bytes=peak_memory(),
     )
 

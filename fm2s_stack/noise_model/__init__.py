@@ -6,6 +6,7 @@ al., IEEE Trans. Image Processing 17, 2008): the variance of a pixel is linear i
 
 from fm2s_stack.noise_model.image import measure_image
 from fm2s_stack.noise_model.model import LevelPoint, NoiseModel
+from fm2s_stack.noise_model.motion import Motion, measure_motion
 from fm2s_stack.noise_model.movie import measure_movie
 
-__all__ = ["LevelPoint", "NoiseModel", "measure_image", "measure_movie"]
+__all__ = ["LevelPoint", "Motion", "NoiseModel", "measure_image", "measure_motion", "measure_movie"]

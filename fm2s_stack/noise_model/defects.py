@@ -62,6 +62,19 @@ def _error_of(mean: NDArray[np.float64], pairs: NDArray) -> NDArray[np.float64]:
     return np.asarray(np.sqrt(np.maximum(own, around) * share) * 1.5)
 
 
+def mended(frame: Float32, defects: NDArray[np.bool_]) -> Float32:
+    """The frame with defects replaced by the median around them."""
+    if not defects.any():
+        return frame
+    mended = frame.copy()
+    y, x = np.nonzero(defects)
+    padded = np.pad(np.where(defects, np.nan, frame), 2, constant_values=np.nan)
+    windows = np.lib.stride_tricks.sliding_window_view(padded, (5, 5))[y, x].reshape(len(y), -1)
+    windows = np.where(np.isnan(windows).all(axis=1, keepdims=True), 0, windows)
+    mended[y, x] = np.nanmedian(windows, axis=1)
+    return mended
+
+
 def constant_lines(pairs: NDArray) -> NDArray[np.bool_]:
     """Rows and columns of one value in every frame, as registration leaves; shape (y, x)."""
     first = pairs[0, 0]

@@ -13,7 +13,7 @@ from fm2s_stack.errors import NoiseUnknown
 from fm2s_stack.noise_model import tiles as cutting
 from fm2s_stack.noise_model.chosen import Clean, Looked
 from fm2s_stack.noise_model.correlation import WHITE, Correlation, correlate
-from fm2s_stack.noise_model.defects import Limits, clipping_limits, defective_pixels
+from fm2s_stack.noise_model.defects import Limits, clipping_limits, defective_pixels, mended
 from fm2s_stack.noise_model.guides import clipped, guides
 from fm2s_stack.noise_model.model import NoiseModel
 from fm2s_stack.noise_model.registration import align, overlap, shift_between
@@ -98,7 +98,7 @@ def _required(pairs: NDArray) -> NDArray:
 
 
 def _look(pair: Float32, defects: NDArray[np.bool_], limits: Limits) -> Look:
-    first, second = (_mended(frame, defects) for frame in pair)
+    first, second = (mended(frame, defects) for frame in pair)
     shift = shift_between(first, second)
     good = ~defects & align(~defects, shift) & overlap(defects.shape, shift)
     second = align(second, shift)
@@ -116,19 +116,6 @@ def _look(pair: Float32, defects: NDArray[np.bool_], limits: Limits) -> Look:
         high=_count_at(pair, good, limits.high),
         basis=left.basis[..., some],
     )
-
-
-def _mended(frame: Float32, defects: NDArray[np.bool_]) -> Float32:
-    """The frame with defects replaced by the median around them."""
-    if not defects.any():
-        return frame
-    mended = frame.copy()
-    y, x = np.nonzero(defects)
-    padded = np.pad(np.where(defects, np.nan, frame), 2, constant_values=np.nan)
-    windows = np.lib.stride_tricks.sliding_window_view(padded, (5, 5))[y, x].reshape(len(y), -1)
-    windows = np.where(np.isnan(windows).all(axis=1, keepdims=True), 0, windows)
-    mended[y, x] = np.nanmedian(windows, axis=1)
-    return mended
 
 
 def _mean(field: NDArray, good: NDArray[np.bool_], count: Float32) -> Float:

@@ -24,9 +24,9 @@ def shift_between(first: Float32, second: Float32) -> tuple[int, int]:
     first, second
         Frames of one shape (y, x).
     """
-    band = _band(first.shape)
-    spectra = [fft.rfft2(_faded(frame)) for frame in (first, second)]
-    match = fft.irfft2(spectra[0].conj() * spectra[1] * band, first.shape)
+    power = band(first.shape)
+    spectra = [fft.rfft2(faded(frame)) for frame in (first, second)]
+    match = fft.irfft2(spectra[0].conj() * spectra[1] * power, first.shape)
     reach = [min(FARTHEST, side // 4) for side in first.shape]
     y, x = (np.r_[0 : r + 1, -r:0] for r in reach)
     near = match[np.ix_(y, x)]
@@ -55,14 +55,14 @@ def overlap(shape: tuple[int, int], shift: tuple[int, int]) -> NDArray[np.bool_]
     return inside
 
 
-def _faded(frame: Float32) -> Float32:
+def faded(frame: Float32) -> Float32:
     """The frame without its mean, fading to 0 at the edges, which would match themselves."""
     rows, columns = (np.minimum(np.arange(1, n + 1), np.arange(n, 0, -1)) for n in frame.shape)
     fade = np.minimum(rows[:, None], 8) * np.minimum(columns, 8) / 64
     return np.asarray((frame - frame.mean()) * fade, np.float32)
 
 
-def _band(shape: tuple[int, ...]) -> Float32:
+def band(shape: tuple[int, ...]) -> Float32:
     """Power of a difference of Gaussians at the frequencies of `rfft2`."""
     square = fft.fftfreq(shape[0])[:, None] ** 2 + fft.rfftfreq(shape[1]) ** 2
     fine, coarse = (np.exp(-2 * np.pi**2 * sigma**2 * square) for sigma in DETAIL)

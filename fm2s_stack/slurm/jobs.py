@@ -138,7 +138,8 @@ def stack_jobs(
             name="seal",
             about="complete the output, or list what is left and exit with 75",
             directives=_small(cluster, "seal", named, folder),
-            words=(*program, "seal"), operands=(output,), setup=setup, after=("array", "afterany"),
+            words=(*program, "seal", f"--source={ends[0]}"), operands=(output,), setup=setup,
+            after=("array", "afterany"),
         ),
     )  # fmt: skip
 

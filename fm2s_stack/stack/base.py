@@ -94,6 +94,13 @@ class Stack:
             words.append(f"slice {self.z_start + z}")
         return ", ".join(words)
 
+    def name_channel(self, c: int) -> str:
+        """A channel in words, by its name or source index; nothing where it is the only one."""
+        if self.image.shape[1] == 1:
+            return ""
+        names = self.image.channels
+        return f"channel {names[c] if names else self.channel_indices[c]}"
+
     def select(
         self,
         *,

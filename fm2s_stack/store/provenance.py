@@ -47,6 +47,8 @@ KEYS: Mapping[str, str] = {
     "clipped": "pixels that were clipped to the range of the output's dtype",
     "bad_frames": "planes that could not be read and were made up: how many (count), and the first"
     " 1,000: frame, channel, slice in the source, axis, planes they were made of, reason",
+    "trust": "what measures without truth say of the result, a line for each channel; null where"
+    " the input was not at hand at the seal",
     "terms": "all that decides pixels and files; only a run with the same continues the output",
     "token": "name of the job: a hash of the terms and the networks; set when they are stored",
     "plan": "how the output was cut: stack axis, planes, rows and columns of a unit, units",
@@ -138,6 +140,7 @@ def describe_result(
     clipped: int,
     units: int,
     bad_frames: Sequence[object] = (),
+    trust: Sequence[str] = (),
     files: Sequence[object] = (),
 ) -> dict[str, Json]:
     """Keys known when the last unit is written; see `KEYS`.
@@ -158,6 +161,8 @@ def describe_result(
         How many there are.
     bad_frames
         Mapping or dataclass of each plane that could not be read and was made up.
+    trust
+        Lines that say whether the result can be trusted; empty: nobody does.
     files
         Key, size and CRC-32 of each file that is no unit's.
 
@@ -173,6 +178,7 @@ def describe_result(
         "loss": loss if np.size(loss) <= LOSSES_TOLD else None,
         "clipped": clipped,
         "bad_frames": {"count": len(bad_frames), "first": list(bad_frames[:BAD_FRAMES_TOLD])},
+        "trust": list(trust) or None,
         "units": units,
         "files": files,
         "finished": _now(),
