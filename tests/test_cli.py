@@ -18,8 +18,8 @@ from fm2s_stack.cli.main import COMMANDS, cli
 HEAVY = ("torch", "dask", "zarr", "ome_zarr", "tifffile", "imagecodecs", "scipy", "PIL", "numpy")
 
 
-def test_no_preset_is_a_usage_error_that_lists_them(call, movie, tmp_path):
-    call("denoise", movie, tmp_path / "o.zarr", code=2)
+def test_an_unknown_preset_is_a_usage_error_that_lists_those_there_are(call, movie, tmp_path):
+    call("denoise", movie, tmp_path / "o.zarr", "-c", "sunshine", code=2)
     line = only_line(call.err)
     for name in ("srdtrans", "confocal-avg2", "twophoton-avg16", "widefield"):
         assert name in line
@@ -212,7 +212,8 @@ def test_a_fresh_interpreter_exits_with_the_same_codes(movie):
     failed = run("info", movie.with_name("gone.tif"))
     assert (failed.returncode, failed.stdout) == (1, "")
     assert "gone.tif" in only_line(failed.stderr)
-    assert run("denoise", movie, movie.with_name("o.zarr")).returncode == 2
+    unknown = run("denoise", movie, movie.with_name("o.zarr"), "-c", "sunshine")
+    assert unknown.returncode == 2
 
 
 @pytest.mark.parametrize("fit", ["stack", "frame"])
