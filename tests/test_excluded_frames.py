@@ -269,9 +269,11 @@ def test_a_window_that_is_excluded_whole_is_joined_to_another(tmp_path, fit):
     assert np.isfinite(found).all()
 
 
-def test_auto_needs_several_frames_that_are_left(tmp_path):
+def test_one_frame_that_is_left_has_no_neighbours_and_is_denoised_by_itself(tmp_path):
     path = write_movie(tmp_path / "m.tif", frames_of()[:3])
     with pytest.raises(UsageError, match="has one plane left"):
-        made(path, AUTO, exclude_frames=[0, 2])
-    found, _ = made(path, PRESET, exclude_frames=[0, 2])
-    np.testing.assert_array_equal(found[[0, 2]], frames_of()[[0, 2]])
+        made(path, replace(AUTO, preset=Auto(neighbours=1)), exclude_frames=[0, 2])
+    for name, fit in (("a.zarr", PRESET), ("b.zarr", FitSettings(draws=1))):
+        found, _ = made(path, fit, name, exclude_frames=[0, 2])
+        np.testing.assert_array_equal(found[[0, 2]], frames_of()[[0, 2]])
+        assert not np.array_equal(found[1], frames_of()[1])
