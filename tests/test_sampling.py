@@ -14,8 +14,9 @@ from hypothesis import strategies as st
 from fm2s_stack import fit_stack, measure_noise, open_stack
 from fm2s_stack.errors import NoiseUnknown
 from fm2s_stack.fm2s.presets import find_preset
-from fm2s_stack.job import planning, sampling
-from fm2s_stack.job.planning import FIT_PIXELS, decide_mode
+from fm2s_stack.job import deciding, planning, sampling
+from fm2s_stack.job.deciding import decide_mode
+from fm2s_stack.job.planning import FIT_PIXELS
 from fm2s_stack.job.sampling import Window, fit_windows, spread_places, training_samples
 from fm2s_stack.settings import FitSettings
 from fm2s_stack.stack.frame_ranges import FrameRanges
@@ -82,8 +83,9 @@ def test_a_plane_too_large_to_train_on_is_a_stack_of_its_parts(tmp_path, monkeyp
     stack = open_stack(tmp_path / "huge.tif")
     fit = FitSettings(PRESET, draws=2)
     assert decide_mode(stack, fit).mode == "frame"
-    for module in (planning, sampling):
+    for module in (planning, sampling, deciding):
         monkeypatch.setattr(module, "FIT_PIXELS", 3 * 100 * 100)
+    for module in (planning, sampling):
         monkeypatch.setattr(module, "PART_SIDE", 102)
     assert decide_mode(stack, fit).mode == "stack"
     samples = training_samples(stack.image.shape, Window(0, 1), "t", 5)

@@ -24,6 +24,7 @@ TYPED = {
     "series": "0", "channels": "0", "frames": "-10:", "slices": ":1", "dtype": "float32",
     "pyramid": "none", "ome_zarr": "0.4", "chunks": "4,16,16", "along": "t", "device": "cpu",
     "threads": "3", "precision": "bf16", "neighbours": "3",
+    "breaks": "0,2", "exclude_frames": "shutter.txt",
 }  # fmt: skip
 #: options that the scripts decide, or that exclude what is above
 ELSEWHERE = {"fit_from", "memory", "cache_dir"}
@@ -69,8 +70,10 @@ def test_every_option_of_denoise_is_tried_here():
     ids=lambda o: o.name,
 )
 def test_an_option_of_denoise_means_the_same_in_the_array(scripts, tmp_path, movie, option):
-    words = typed(option)
-    measured = option.name in ("neighbours", "causal")
+    shutter = tmp_path / "shutter.txt"
+    shutter.write_text("1\n")
+    words = [str(shutter) if word == shutter.name else word for word in typed(option)]
+    measured = option.name in ("neighbours", "causal", "breaks")
     preset = [] if option.name == "preset" else ["-c", "auto" if measured else "srdtrans"]
     output = tmp_path / "out.zarr"
     relayed = scripts("array", movie, output, *preset, *words, *ASKED)
