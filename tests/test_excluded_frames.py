@@ -36,7 +36,7 @@ FITS = {
     "auto": AUTO,
     "auto, causal": replace(AUTO, preset=Auto(causal=True)),
     "auto, four neighbours": replace(AUTO, preset=Auto(neighbours=4)),
-    "auto, no neighbours": replace(AUTO, preset=Auto(neighbours=0)),
+    "auto, no neighbours": FitSettings(Auto(neighbours=0), draws=1),
     "auto, windows": replace(AUTO, **EVERY),
     "auto, constant pixels kept": replace(AUTO, nan="keep"),
 }
@@ -69,9 +69,8 @@ def require_same_but_excluded(one, other):
         assert a.intensity == b.intensity
         if hasattr(a, "noise"):
             assert a.noise == b.noise
-            for name, array in a.study.items():
+            for name, array in getattr(a, "study", {}).items():
                 np.testing.assert_array_equal(array, b.study[name])
-            np.testing.assert_array_equal(a.background.positions, b.background.positions)
     np.testing.assert_array_equal(pixels(one)[KEPT], pixels(other)[KEPT])
 
 
