@@ -39,14 +39,10 @@ def test_a_batch_without_a_preset_measures_each_recording(call, tmp_path):
     folder = tmp_path / "in"
     folder.mkdir()
     for number in (1, 2):
-        written(folder / f"m_{number}.tif", cells(seed=number) * number, "YX")
+        written(folder / f"m_{number}.tif", cells((4, 64, 80), number) * number, "TYX")
     call("batch", folder, tmp_path / "out", *FEW)
-    for number in (1, 2):
-        told = json.loads(call("info", folder / f"m_{number}.tif", "--noise", "--json").out)
-        found = attributes(tmp_path / f"out/m_{number}.zarr")["noise"][0]
-        assert found["gain"] == pytest.approx(told["noise"][0]["gain"])
     gains = [attributes(tmp_path / f"out/m_{n}.zarr")["noise"][0]["gain"] for n in (1, 2)]
-    assert gains[1] > 1.2 * gains[0]
+    assert gains == pytest.approx([10, 20], rel=0.35)
     call("batch", folder, tmp_path / "one", "--one-fit", "--neighbours", "0", *FEW)
     told = [attributes(tmp_path / f"one/m_{n}.zarr") for n in (1, 2)]
     assert told[0]["noise"] == told[1]["noise"]
@@ -126,4 +122,4 @@ def test_noise_smaller_than_a_grey_level_is_told(call, tmp_path):
     assert "--dtype float32 keeps the fractions" in call.err
     call("denoise", source, tmp_path / "f.zarr", "--dtype", "float32", *FEW)
     assert "fractions" not in call.err
-    assert pixels_of(tmp_path / "f.zarr").mean() == pytest.approx(rare.mean(), rel=0.1)
+    assert pixels_of(tmp_path / "f.zarr").mean() == pytest.approx(rare.mean(), rel=0.005)

@@ -16,11 +16,12 @@ from fm2s_stack.auto.background import Background, Place
 from fm2s_stack.auto.channels import Scale, channel_count, channels_of
 from fm2s_stack.auto.components import BLOCK, Components, no_components
 from fm2s_stack.auto.cut import cut, mirrored, widened, within
+from fm2s_stack.auto.filling import fill_tiles
 from fm2s_stack.auto.reach import Reach, Window
 from fm2s_stack.fm2s.blending import shares_at
 from fm2s_stack.fm2s.fit import one_thread
-from fm2s_stack.fm2s.intensity import IntensityMap, clipped_to
-from fm2s_stack.fm2s.tiles import Core, Tile, tiles_of
+from fm2s_stack.fm2s.intensity import IntensityMap
+from fm2s_stack.fm2s.tiles import Core, Tile
 from fm2s_stack.fm2s.unchanged import light_of, put_back
 from fm2s_stack.noise_model import NoiseModel
 from fm2s_stack.progress import Pulse, unheard
@@ -179,20 +180,14 @@ class NeighbourDenoiser:
             (share, self._kernels(i, device))
             for i, share in shares_at(self.positions, place.position)
         ]
-        clipped = 0
-        for tile in tiles_of(core):
-            pulse()
-            levels = self._levels(window, place, tile, kernels)
-            own = own_plane[slice(*tile.rows), slice(*tile.columns)]
-            if self.noise.saturation is not None:
-                # What was clipped says no more than that it was: it stays as it is.
-                np.copyto(levels, own, where=own >= self.noise.saturation)
-            inside = tuple(
-                slice(a - first, b - first)
-                for (a, b), (first, _) in zip((tile.rows, tile.columns), core, strict=True)
-            )
-            result[inside], outside = clipped_to(levels, result.dtype)
-            clipped += outside
+        clipped = fill_tiles(
+            own_plane,
+            core,
+            result,
+            lambda tile: self._levels(window, place, tile, kernels),
+            self.noise.saturation,
+            pulse,
+        )
         if light is not None:
             put_back(own_plane, light, core, result, self._name(place.position))
         return clipped

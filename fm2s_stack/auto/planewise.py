@@ -10,14 +10,16 @@ import numpy as np
 import torch
 from numpy.typing import ArrayLike, DTypeLike, NDArray
 
+from fm2s_stack.auto.filling import fill_tiles
 from fm2s_stack.fm2s.blending import shares_at
 from fm2s_stack.fm2s.denoiser import Denoised, flattened
 from fm2s_stack.fm2s.fit import Fitted, one_thread
-from fm2s_stack.fm2s.intensity import IntensityMap, clipped_to
+from fm2s_stack.fm2s.intensity import IntensityMap
 from fm2s_stack.fm2s.padding import fill_invalid
-from fm2s_stack.fm2s.tiles import Core, tiles_of
+from fm2s_stack.fm2s.tiles import Core, Tile
 from fm2s_stack.fm2s.unchanged import light_of, put_back
 from fm2s_stack.noise_model import NoiseModel
+from fm2s_stack.plane.brightness import Brightness
 from fm2s_stack.plane.denoiser import HALO, PlaneDenoiser, window_at
 from fm2s_stack.plane.estimates import COUNT
 from fm2s_stack.plane.fit import fit_plane_denoiser
@@ -33,7 +35,7 @@ Float32 = NDArray[np.float32]
 Planes = NDArray[np.generic]
 Fits = list[tuple[float, PlaneDenoiser]]  #: those that make a plane, and the share of each
 
-SIZE = 1 + len(KNOTS) + len(KNOTS) * (COUNT - 1)  #: numbers of a fit, as `packed`
+SIZE = 3 + len(KNOTS) + len(KNOTS) * (COUNT - 1)  #: numbers of a fit, as `packed`
 
 
 @dataclass(frozen=True, eq=False)
@@ -66,30 +68,7 @@ class PlanewiseDenoiser:
         *,
         dtype: DTypeLike | None = None,
     ) -> Planes:
-        """Denoise planes, on the CPU.
-
-        Parameters
-        ----------
-        planes
-            Grey levels, shape (..., y, x).
-        positions
-            Position of each plane along the stack (its source index), shape of `planes`
-            without y and x. Needed when there are several fits.
-        dtype
-            Pixel type of the result; None: that of `planes`.
-
-        Returns
-        -------
-        ndarray
-            Shape of `planes`; integers rounded and clipped to `dtype`, never wrapped.
-
-        Raises
-        ------
-        ValueError
-            If there are several fits and no positions.
-        NonFinitePixels
-            If a plane has NaN or infinity and `nan` is ``refuse``.
-        """
+        """Denoise planes, on the CPU; as calling a `fm2s_stack.fm2s.denoiser.Denoiser`."""
         array = np.asarray(planes)
         flat, where = flattened(array, positions, len(self.weights))
         return self.denoise(flat, where, dtype=dtype).planes.reshape(array.shape)
@@ -139,21 +118,14 @@ class PlanewiseDenoiser:
         light = self.light_of(plane, position, pulse)
         shown = plane if light is None else lit(plane, light)
         fits = [(share, self._fit(i)) for i, share in shares_at(self.positions, position)]
-        clipped = 0
-        for tile in tiles_of(core):
-            pulse()
-            own = plane[slice(*tile.rows), slice(*tile.columns)]
-            inside = tuple(
-                slice(a - first, b - first)
-                for (a, b), (first, _) in zip((tile.rows, tile.columns), core, strict=True)
-            )
-            found = _levels(fits, shown, tile.rows[0], tile.columns[0])
-            levels = found[: own.shape[0], : own.shape[1]].astype(np.float64)
-            if self.noise.saturation is not None:
-                # What was clipped says no more than that it was: it stays as it is.
-                np.copyto(levels, own, where=np.greater_equal(own, self.noise.saturation))
-            result[inside], outside = clipped_to(levels, result.dtype)
-            clipped += outside
+        clipped = fill_tiles(
+            plane,
+            core,
+            result,
+            lambda tile: _levels(fits, shown, tile),
+            self.noise.saturation,
+            pulse,
+        )
         if light is not None:
             put_back(plane, light, core, result, self._name(position))
         return clipped
@@ -225,26 +197,29 @@ def fit_planewise(
 
 
 def packed(fitted: PlaneDenoiser) -> Float32:
-    """What was fitted, beside the noise: stride, knots and weights, shape (SIZE,)."""
-    return np.concatenate([[fitted.stride], fitted.knots, fitted.weights.ravel()], dtype=np.float32)
+    """What was fitted, beside the noise: stride, brightness, knots, weights, shape (SIZE,)."""
+    first = [fitted.stride, fitted.brightness.dark, fitted.brightness.factor]
+    return np.concatenate([first, fitted.knots, fitted.weights.ravel()], dtype=np.float32)
 
 
 def unpacked(numbers: Float32, noise: NoiseModel) -> PlaneDenoiser:
     """The denoiser of `packed` numbers and the noise that they were fitted with."""
-    knots, weights = np.split(numbers[1:], [len(KNOTS)])
+    stride, dark, factor = numbers[:3].tolist()
+    knots, weights = np.split(numbers[3:], [len(KNOTS)])
     return PlaneDenoiser(
         line=variance_line(noise),
         correlation=noise.whole_autocorrelation,
         knots=knots.copy(),
         weights=weights.reshape(len(KNOTS), COUNT - 1).copy(),
-        stride=int(numbers[0]),
+        stride=int(stride),
+        brightness=Brightness(dark, factor),
     )
 
 
-def _levels(fits: Fits, plane: Planes, y: int, x: int) -> Float32:
-    """The tile at a place of a plane, grey levels: the estimates are those of every fit."""
+def _levels(fits: Fits, plane: Planes, tile: Tile) -> NDArray[np.float64]:
+    """A tile of the result, grey levels: the estimates are those of every fit."""
+    (top, bottom), (left, right) = tile.rows, tile.columns
     with one_thread(), torch.inference_mode():
-        found = fits[0][1].estimates(window_at(plane, y, x))
-        if len(fits) == 1:
-            return fits[0][1].mixture(found)
-        return np.asarray(sum(np.float32(share) * fit.mixture(found) for share, fit in fits))
+        found = fits[0][1].estimates(window_at(plane, top, left))
+        made = sum(np.float32(share) * fit.mixture(found) for share, fit in fits)
+    return np.asarray(made)[: bottom - top, : right - left].astype(np.float64)

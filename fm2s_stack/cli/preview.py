@@ -58,7 +58,8 @@ def command(source: str, names: tuple[str, ...], as_json: bool, **options: Any) 
     own_options = {name: options.pop(name) for name in own}
     path = own_options["output"] or default_path(source)
     settings = _settings(names, own_options)  # before the work, like all that can be refused
-    from fm2s_stack.report.preview_picture import preview_png, require_png
+    from fm2s_stack.report.drawing import require_png
+    from fm2s_stack.report.preview_picture import preview_png
 
     require_png(path, overwrite=own_options["overwrite"])
     stack = open_input(source, **options)

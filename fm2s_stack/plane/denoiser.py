@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 
 from fm2s_stack.fm2s.fit import one_thread
 from fm2s_stack.plane.blocks import Blocks, blocks_of
+from fm2s_stack.plane.brightness import AS_IT_IS, Brightness
 from fm2s_stack.plane.estimates import MARGIN, REACH, Estimates, estimates
 from fm2s_stack.plane.line import VarianceLine, halved, lags_of
 from fm2s_stack.plane.mixture import mixed
@@ -33,6 +34,7 @@ class PlaneDenoiser:
     knots: Float32  #: contrasts between which the weights are linear, ascending, shape (knots,)
     weights: Float32  #: of the estimates at each knot, shape (knots, estimates)
     stride: int = 1  #: pixels from block to block: 1 is best, 2 three times as fast
+    brightness: Brightness = AS_IT_IS  #: of the mixture, made that of the planes
     #: mean square of what the weights miss of noisy targets, grey levels squared
     loss: float = 0.0
 
@@ -74,7 +76,7 @@ class PlaneDenoiser:
     def mixture(self, found: Estimates) -> Float32:
         """The weighted mean of estimates, shape (y, x)."""
         weights, knots = (torch.from_numpy(a) for a in (self.weights, self.knots))
-        return np.asarray(mixed(found, knots, weights).numpy())
+        return self.brightness.of(np.asarray(mixed(found, knots, weights).numpy()))
 
     def _blocks(self) -> tuple[Blocks, Blocks]:
         lags = lags_of(self.correlation)
@@ -89,6 +91,7 @@ class PlaneDenoiser:
             "knots": self.knots,
             "weights": self.weights,
             "stride": np.array(self.stride),
+            "brightness": np.array([self.brightness.dark, self.brightness.factor]),
             "loss": np.array(self.loss),
         }
 
@@ -101,6 +104,7 @@ class PlaneDenoiser:
             knots=np.asarray(arrays["knots"], np.float32),
             weights=np.asarray(arrays["weights"], np.float32),
             stride=int(arrays["stride"]),
+            brightness=Brightness(*map(float, arrays["brightness"])),
             loss=float(arrays["loss"]),
         )
 

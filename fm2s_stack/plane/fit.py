@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 
 from fm2s_stack.fm2s.fit import one_thread
 from fm2s_stack.noise_model import NoiseModel
+from fm2s_stack.plane.brightness import brightness_of
 from fm2s_stack.plane.denoiser import HALO, TILE, PlaneDenoiser, window_at
 from fm2s_stack.plane.draws import ADDED, Drawn, drawn_like
 from fm2s_stack.plane.estimates import COUNT, Estimates
@@ -57,7 +58,7 @@ def fit_plane_denoiser(
 
     The weights are those of the least error that is to be expected from new noise, which is told
     without the truth (see `fm2s_stack.plane.draws`). They are as free as tiles of one half of
-    the pixels foretell the other half's.
+    the pixels foretell the other half's. The mean of the results is that of the planes.
 
     Parameters
     ----------
@@ -99,14 +100,26 @@ def fit_plane_denoiser(
             return denoiser
         contrasts = np.concatenate([_inner(tile, tile.found.contrast) for tile in seen])
         knots = np.quantile(contrasts, KNOTS).astype(np.float32)
-        drawn = drawn_like(noise, min(_darkest(tile) for tile in seen))
+        dark = min(_darkest(tile) for tile in seen)
+        drawn = drawn_like(noise, dark)
         halves = Sums.empty(), Sums.empty()
         twice = [tile for tile in seen for _ in range(DRAWS)]
         for step, tile in enumerate(twice[:draws], len(places)):
             progress(step, steps)
             _learn(halves, denoiser, drawn, tile, knots, rng)
-    weights, loss = best_weights(*halves)
-    return replace(denoiser, knots=knots, weights=weights.astype(np.float32), loss=loss)
+        weights, loss = best_weights(*halves)
+        fitted = replace(denoiser, knots=knots, weights=weights.astype(np.float32), loss=loss)
+        return replace(fitted, brightness=brightness_of(dark, *_means(fitted, seen)))
+
+
+def _means(fitted: PlaneDenoiser, seen: list[Seen]) -> tuple[float, float]:
+    """Mean of the pixels that take part, and of what is made of them."""
+    inner = slice(HALO, HALO + TILE)
+    raw = [_inner(tile, torch.from_numpy(tile.window[inner, inner])) for tile in seen]
+    made = [_inner(tile, torch.from_numpy(fitted.mixture(tile.found))) for tile in seen]
+    both = (np.concatenate(pixels) for pixels in (raw, made))
+    before, after = (float(pixels.mean(dtype=np.float64)) for pixels in both)
+    return before, after
 
 
 def _darkest(tile: Seen) -> float:

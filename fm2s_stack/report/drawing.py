@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image, ImageDraw, ImageFont
 
-from fm2s_stack.errors import OutputError, OutputExists
+from fm2s_stack.errors import OutputError, OutputExists, UsageError
 
 Box = tuple[int, int, int, int]  # left, top, right, bottom
 Float = NDArray[np.float64]
@@ -150,3 +150,19 @@ def save_png(picture: Image.Image, target: Path) -> None:
             partial.unlink(missing_ok=True)
     except OSError as error:
         raise OutputError(f"{target}: cannot write the picture: {error}") from error
+
+
+def require_png(path: str | Path, *, overwrite: bool) -> Path:
+    """The path of a PNG to write.
+
+    Raises
+    ------
+    UsageError
+        If it is another file's.
+    OutputExists
+        If something is there and `overwrite` is not set.
+    """
+    target = require_free(path, overwrite=overwrite)
+    if target.suffix.lower() != ".png":
+        raise UsageError(f"{target}: the picture is a .png file")
+    return target

@@ -8,7 +8,6 @@ from pathlib import Path
 import numpy as np
 from PIL import Image, ImageColor, ImageDraw
 
-from fm2s_stack.errors import UsageError
 from fm2s_stack.noise_model import NoiseModel
 from fm2s_stack.report import drawing
 from fm2s_stack.report.axes import Axes, draw_axes, draw_line
@@ -47,9 +46,7 @@ def noise_png(
     OutputError
         If it cannot be written.
     """
-    target = drawing.require_free(path, overwrite=overwrite)
-    if target.suffix.lower() != ".png":
-        raise UsageError(f"{target}: the picture is a .png file")
+    target = drawing.require_png(path, overwrite=overwrite)
     canvas = Image.new("RGB", (WIDTH, ROW * len(models)), drawing.PAPER)
     for row, (title, model) in enumerate(models.items()):
         _draw_model(canvas, title, model, ROW * row)

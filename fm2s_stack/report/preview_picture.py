@@ -10,7 +10,6 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image, ImageDraw
 
-from fm2s_stack.errors import UsageError
 from fm2s_stack.metrics import doubts_of
 from fm2s_stack.preview import Preview, Tried
 from fm2s_stack.report import drawing
@@ -100,24 +99,8 @@ def preview_png(path: str | Path, preview: Preview, *, overwrite: bool = False) 
     OutputError
         If it cannot be written.
     """
-    target = require_png(path, overwrite=overwrite)
+    target = drawing.require_png(path, overwrite=overwrite)
     drawing.save_png(compose(preview), target)
-    return target
-
-
-def require_png(path: str | Path, *, overwrite: bool) -> Path:
-    """The path of a PNG to write.
-
-    Raises
-    ------
-    UsageError
-        If it is another file's.
-    OutputExists
-        If something is there and `overwrite` is not set.
-    """
-    target = drawing.require_free(path, overwrite=overwrite)
-    if target.suffix.lower() != ".png":
-        raise UsageError(f"{target}: the picture is a .png file")
     return target
 
 
