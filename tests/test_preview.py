@@ -129,7 +129,7 @@ def test_what_is_measured_is_what_the_measures_say_of_the_part(tmp_path):
 
 
 def test_a_recording_that_no_setting_improves_is_left_as_it_is(monkeypatch, tmp_path):
-    monkeypatch.setattr("fm2s_stack.preview.preview._fill", lambda d, p, n, s, out, v: out.fill(0))
+    monkeypatch.setattr("fm2s_stack.preview.preview._denoised", lambda d, p, r, v: np.zeros_like(p))
     stack, _ = made(tmp_path, 0, 200)
     found = preview_stack(stack, [find_setting("srdtrans")], run=HERE)
     assert found.chosen is None

@@ -9,7 +9,6 @@ from functools import cached_property
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from scipy.ndimage import uniform_filter
 from torch import Tensor
 
 from fm2s_stack.auto import network
@@ -18,7 +17,7 @@ from fm2s_stack.auto.channels import Scale, channel_count, channels_of
 from fm2s_stack.auto.components import BLOCK, Components, no_components
 from fm2s_stack.auto.cut import cut, mirrored, widened, within
 from fm2s_stack.auto.reach import Reach, Window
-from fm2s_stack.auto.recorrupt import Recorruption
+from fm2s_stack.auto.recorrupt import Recorruption, expected_level
 from fm2s_stack.auto.skewness import Skewness
 from fm2s_stack.noise_model import NoiseModel
 from fm2s_stack.stack.frame_ranges import NO_FRAMES, Bounds, FrameRanges
@@ -121,7 +120,9 @@ def draw_crop(
     wide = [widened(c.read, n, BLOCK) for c, n in zip((y, x), run.planes.shape[1:], strict=True)]
     read = run.planes[run.numbers_of(window.planes), wide[0], wide[1]]
     scale = Scale.of(lesson.background.at(here, *wide), lesson.noise)
-    noise = recorruption.draw(_level(read, window.absent), random) / scale.deviation
+    noise = (
+        recorruption.draw(expected_level(_beside(read, window.absent)), random) / scale.deviation
+    )
     deviations = scale.deviations(read)
     deviations[list(window.absent)] = 0
     target = deviations[0] - noise / np.float32(strength)
@@ -140,12 +141,9 @@ def _flipped(pixels: NDArray[np.float32], axes: tuple[int, ...]) -> Tensor:
     return torch.from_numpy(np.ascontiguousarray(np.flip(pixels, axes)))
 
 
-def _level(read: NDArray[np.generic], absent: tuple[int, ...]) -> NDArray[np.float32]:
-    """What grey level the first of the planes is expected to have, shape (y, x)."""
-    # Of its neighbours where there are some: its own noise must not tell how much is added.
-    there = [number for number in range(1, len(read)) if number not in absent] or [0]
-    others = read[there]
-    return np.asarray(uniform_filter(others.mean(axis=0, dtype=np.float32), 3))
+def _beside(read: NDArray[np.generic], absent: tuple[int, ...]) -> NDArray[np.generic]:
+    """The neighbours that there are of the first of the planes; if none, the plane itself."""
+    return read[[n for n in range(1, len(read)) if n not in absent] or [0]]
 
 
 def _segment(reach: Reach, planes: int, at: int, random: np.random.Generator) -> Bounds:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from functools import partial
 
 import numpy as np
@@ -47,13 +48,40 @@ def study(
     flat = flat_background(noise.mean_level)
     if along == "z" or frames < LEAST_PLANES or pixels > STUDIED_PIXELS:
         return flat, no_components()
-    studied = spread(frames, max(STUDIED_PLANES // slices, LEAST_PLANES))
-    held = min(len(studied), COMPONENT_PIXELS // pixels)
+    read = _read(stack, c, fit, told)
+    background = read.means.background()
+    if not _predicts(background, read.probes, read.count, noise):
+        return flat, no_components()
+    # Counted without excluded frames, so that each knot is of as many.
+    places = np.interp(background.positions, np.arange(frames), stack.kept)
+    background = Background(background.mean, places + stack.t_start, background.lines)
+    if not read.planes:
+        return background, no_components()
+    search = ComponentSearch(np.stack(read.planes), read.positions, background, noise)
+    return background, search.found(partial(told.advance, 0))
+
+
+@dataclass(frozen=True, eq=False)
+class _Read:
+    """What was read of a channel."""
+
+    count: int  #: frames
+    means: Means  #: of them, by their number among those that are not excluded
+    probes: list[tuple[int, NDArray[np.float32]]]  #: few pixels of a few, with that number
+    planes: list[NDArray[np.generic]]  #: those that components are told from, (others, y, x)
+    positions: list[int]  #: of each along the recording
+
+
+def _read(stack: Stack, c: int, fit: FitSettings, told: Progress) -> _Read:
+    """Read frames spread over a recording."""
+    _, _, slices, rows, columns = stack.image.shape
+    studied = spread(len(stack.kept), max(STUDIED_PLANES // slices, LEAST_PLANES))
+    held = min(len(studied), COMPONENT_PIXELS // (slices * rows * columns))
     kept = set(spread(len(studied), held)) if held >= LEAST_STUDIED else set()
-    knots = min(MOST_KNOTS, max(len(studied) // KNOT_PLANES, 1))
-    means = Means(frames, knots, (slices, rows, columns), STEP)
-    planes, positions, probes = [], [], []
     judged = set(spread(len(studied), PROBES))
+    knots = min(MOST_KNOTS, max(len(studied) // KNOT_PLANES, 1))
+    means = Means(len(stack.kept), knots, (slices, rows, columns), STEP)
+    read = _Read(len(studied), means, [], [], [])
     for number, place in enumerate(studied):
         told.advance(0)
         t = stack.kept[place]
@@ -61,21 +89,11 @@ def study(
         own = read_planes(stack, box, fit, told)[0]
         means.add(place, own)
         if number in kept:
-            planes.append(own)
-            positions.append(t)
+            read.planes.append(own)
+            read.positions.append(t + stack.t_start)
         if number in judged:
-            probes.append((place, own[:, ::STEP, ::STEP].astype(np.float32)))
-    background = means.background()
-    if not _predicts(background, probes, len(studied), noise):
-        return flat, no_components()
-    # Counted without excluded frames, so that each knot is of as many.
-    knot_places = np.interp(background.positions, np.arange(frames), stack.kept)
-    background = Background(background.mean, knot_places + stack.t_start, background.lines)
-    if not planes:
-        return background, no_components()
-    where = [t + stack.t_start for t in positions]
-    search = ComponentSearch(np.stack(planes), where, background, noise)
-    return background, search.found(partial(told.advance, 0))
+            read.probes.append((place, own[:, ::STEP, ::STEP].astype(np.float32)))
+    return read
 
 
 def _predicts(

@@ -11,12 +11,11 @@ from numpy.typing import NDArray
 
 from fm2s_stack.auto.background import Place
 from fm2s_stack.auto.denoiser import NeighbourDenoiser, Seen
-from fm2s_stack.auto.left_alone import LeftAlone
-from fm2s_stack.auto.planewise import PlanewiseDenoiser
 from fm2s_stack.engine.device_pool import DevicePool
 from fm2s_stack.engine.devices import find_devices, usable_threads
 from fm2s_stack.engine.job import AnyDenoiser
 from fm2s_stack.errors import NoiseUnknown, UsageError
+from fm2s_stack.fm2s.denoiser import Denoiser
 from fm2s_stack.job.noise import measure_noise
 from fm2s_stack.job.wanted import settings_of
 from fm2s_stack.metrics import WithoutTruth, trust_line, without_truth
@@ -169,41 +168,25 @@ def _denoised(
 ) -> Float32:
     """Planes in runs, denoised; fractions are kept."""
     result = np.empty(pixels.shape, np.float32)
-    segments = [run for run in runs for _ in range(*run)]
-
-    def fill(number: int) -> None:
-        _fill(denoiser, pixels, number, segments[number], result[number], devices)
-
-    devices.each(fill, len(pixels))
-    return result
-
-
-def _fill(
-    denoiser: AnyDenoiser,
-    pixels: Pixels,
-    number: int,
-    segment: Bounds,
-    result: Float32,
-    devices: DevicePool,
-) -> None:
-    if isinstance(denoiser, PlanewiseDenoiser | LeftAlone):
-        result[...] = denoiser(pixels[number : number + 1], np.zeros(1), dtype=np.float32)[0]
-        return
     if not isinstance(denoiser, NeighbourDenoiser):
-        plane = pixels[number : number + 1]
-        result[...] = denoiser(plane, np.zeros(1), dtype=np.float32, device=devices.device)[0]
-        return
-    window = denoiser.reach.window(number, segment)
-    own = tuple(dict.fromkeys(window.planes))
-    light = {n: denoiser.light_of(pixels[n], n) for n in own}
-    seen = Seen(
-        pixels[list(window.planes)],
-        tuple(light[n] for n in window.planes),
-        window.missing,
-        window.absent,
-    )
+        how = {"device": devices.device} if isinstance(denoiser, Denoiser) else {}
+
+        def alone(number: int) -> None:
+            own = slice(number, number + 1)
+            result[own] = denoiser(pixels[own], np.zeros(1), dtype=np.float32, **how)
+
+        devices.each(alone, len(pixels))
+        return result
+    segments = [run for run in runs for _ in range(*run)]
+    light = [denoiser.light_of(plane, n) for n, plane in enumerate(pixels)]
     core = ((0, pixels.shape[1]), (0, pixels.shape[2]))
-    denoiser.fill(seen, Place(number), core, result, devices.device)
+
+    def near(number: int) -> None:
+        seen = Seen.of(denoiser.reach.window(number, segments[number]), pixels, light)
+        denoiser.fill(seen, Place(number), core, result[number], devices.device)
+
+    devices.each(near, len(pixels))
+    return result
 
 
 def _choose(

@@ -17,7 +17,7 @@ from scipy.ndimage import uniform_filter
 from fm2s_stack.auto.background import Place, flat_background
 from fm2s_stack.auto.lesson import Run
 from fm2s_stack.auto.reach import Reach
-from fm2s_stack.auto.recorrupt import Recorruption
+from fm2s_stack.auto.recorrupt import Recorruption, expected_level
 from fm2s_stack.auto.skewness import measure_skewness
 from fm2s_stack.job.auto_sampling import looks_of
 from fm2s_stack.noise_model import NoiseModel
@@ -83,8 +83,8 @@ def _added(
 
 
 def _level(run: NDArray[np.generic], number: int) -> Float32:
-    """The expected level of a plane: its own noise must not tell how much is added to it."""
+    """The expected level of a plane of a run."""
     beside = [n for n in (number - 1, number + 1) if 0 <= n < len(run)]
-    if not beside:
-        return np.asarray(uniform_filter(run[number], SMOOTH), np.float32)
-    return np.asarray(uniform_filter(run[beside].mean(axis=0, dtype=np.float32), 3), np.float32)
+    if beside:
+        return expected_level(run[beside])
+    return np.asarray(uniform_filter(run[number].astype(np.float32), SMOOTH))
