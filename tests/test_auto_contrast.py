@@ -7,12 +7,15 @@ from auto_tools import lags, noise_of
 
 from fm2s_stack.auto import contrast, network
 from fm2s_stack.auto.background import Place, flat_background
+from fm2s_stack.auto.channels import channel_count
 from fm2s_stack.auto.contrast import contrast_kept, with_contrast
 from fm2s_stack.auto.lesson import Lesson, Run
+from fm2s_stack.auto.level import square_deviation
 from fm2s_stack.auto.reach import Reach
 from fm2s_stack.auto.skewness import Skewness
 from fm2s_stack.noise_model import NoiseModel
 
+CHANNELS = channel_count(3)
 WHITE = ((0.0, 0.0, 0.0, 1.0, 0.0, 0.0, 0.0), *[(0.0,) * 7] * 3)
 
 
@@ -51,7 +54,7 @@ def keeping(monkeypatch):
 @pytest.mark.parametrize("part", [1.0, 0.8, 0.6])
 def test_the_part_that_is_kept_is_found_under_the_noise(keeping, part):
     keeping(part)
-    weights = np.zeros(network.parameter_count(6), np.float32)
+    weights = np.zeros(network.parameter_count(CHANNELS), np.float32)
     assert contrast_kept(lesson_of(4.0), weights) == pytest.approx(part, abs=0.02)
 
 
@@ -70,23 +73,23 @@ def test_what_is_kept_of_weak_changes_elsewhere_does_not_count(keeping, monkeypa
         "run",
         lambda kernels, shown: of_strong_ones_alone(kernels, smooth(shown, 9, 1, 4)),
     )
-    weights = np.zeros(network.parameter_count(6), np.float32)
+    weights = np.zeros(network.parameter_count(CHANNELS), np.float32)
     assert contrast_kept(lesson, weights) > 0.75
 
 
 def test_nothing_is_made_up_for_where_nothing_changes(keeping):
     keeping(0.7)
-    weights = np.zeros(network.parameter_count(6), np.float32)
+    weights = np.zeros(network.parameter_count(CHANNELS), np.float32)
     assert contrast_kept(lesson_of(0.0), weights) == 1.0
 
 
 def test_a_network_that_is_made_up_for_gives_that_much_more():
     stream = torch.Generator().manual_seed(1)
-    weights = torch.randn(network.parameter_count(6), generator=stream).numpy() * 0.05
-    shown = torch.randn((2, 6, 32, 32), generator=stream)
-    before = network.run(network.layers(torch.from_numpy(weights), 6), shown)
-    scaled = torch.from_numpy(with_contrast(weights, 6, 0.8))
-    after = network.run(network.layers(scaled, 6), shown)
+    weights = torch.randn(network.parameter_count(CHANNELS), generator=stream).numpy() * 0.05
+    shown = torch.randn((2, CHANNELS, 32, 32), generator=stream)
+    before = network.run(network.layers(torch.from_numpy(weights), CHANNELS), shown)
+    scaled = torch.from_numpy(with_contrast(weights, CHANNELS, 0.8))
+    after = network.run(network.layers(scaled, CHANNELS), shown)
     torch.testing.assert_close(after, before / 0.8)
 
 
@@ -96,5 +99,5 @@ def test_the_noise_of_a_square_is_that_of_drawn_ones(rho):
     share = (1 - np.sqrt(1 - 4 * rho**2)) / (2 * rho) if rho else 0.0
     white = rng.normal(size=(4000, 8, 9))
     drawn = (white[..., :-1] + share * white[..., 1:]) / np.hypot(1, share)
-    told = contrast.square_deviation(noise_of(rho=lags({(0, 1): rho})))
+    told = square_deviation(noise_of(rho=lags({(0, 1): rho})), contrast.SIDE)
     assert told == pytest.approx(drawn.mean((1, 2)).std(), rel=0.05)

@@ -32,7 +32,7 @@ def test_every_parameter_belongs_to_one_layer(planes):
     layers = network.layers(flat, channels)
     parts = [part for layer in layers for part in layer]
     assert torch.equal(torch.cat([part.reshape(-1) for part in parts]), flat)
-    assert [part.shape[0] for part in parts] == [48] * 6 + [4] * 2
+    assert [part.shape[0] for part in parts] == [network.WIDTH] * 6 + [4] * 2
     assert layers[0][0].shape[1:] == (4 * channels, 3, 3)
 
 
@@ -127,7 +127,7 @@ def test_a_plane_cut_on_the_grid_has_the_bits_of_the_whole_plane(shape):
             read = slice(first[0], bottom + made.halo), slice(first[1], right + made.halo)
             core = ((top - first[0], bottom - first[0]), (left - first[1], right - first[1]))
             result = np.empty((bottom - top, right - left), "float32")
-            seen = Seen(planes[[1, 0, 2], *read], (None,) * 3)
+            seen = Seen(planes[[1, 0, 2, 0], *read], (None,) * 4, past=1)
             made.fill(seen, Place(5, 0, first), core, result)
             np.testing.assert_array_equal(result, whole[1, top:bottom, left:right])
 
@@ -138,7 +138,7 @@ def test_any_plane_is_denoised_as_if_its_mirror_image_lay_around_it(rows, column
     got = denoiser_of()(planes, dtype="float64")[1]
     around = ((0, 0), (HALO, HALO + rows % 2), (HALO, HALO + columns % 2))
     mirrored = np.pad((planes[[1, 0, 2]] - 100) / 10, around, mode="symmetric")
-    told = np.zeros((3, *mirrored.shape[1:]))  # brightness, how many are missing, components
+    told = np.zeros((4, *mirrored.shape[1:]))  # brightness, missing, components of two
     shown = torch.from_numpy(np.concatenate([mirrored, told]).astype("float32"))
     made = network.run(kernels_of(3), shown[None])[0].numpy()
     np.testing.assert_allclose(got, 100 + 10 * made[:rows, :columns], rtol=1e-5, atol=1e-3)
@@ -221,6 +221,20 @@ def test_a_plane_is_made_of_its_window_and_of_nothing_else(reach):
         got = made(other)
         for t in range(9):
             is_part = changed in reach.window(t, (0, 9)).planes
+            assert (got[t] != before[t]).any() == is_part
+
+
+def test_of_what_lies_in_components_a_plane_is_made_of_those_before_it_too():
+    planes = movie((9, 40, 40))
+    made = replace(denoiser_of(reach=Reach(1, 1)), components=some_components((9, 40, 40)))
+    before = made(planes)
+    for changed in range(9):
+        other = planes.copy()
+        other[changed] += np.random.default_rng(1).normal(0, 50, (40, 40)).astype(np.float32)
+        got = made(other)
+        for t in range(9):
+            window = made.reach.window(t, (0, 9))
+            is_part = changed in (*window.planes, *window.past)
             assert (got[t] != before[t]).any() == is_part
 
 

@@ -79,9 +79,30 @@ def test_stand_ins_are_the_nearest_that_are_left(case):
 
 
 def test_where_no_plane_is_left_the_neighbour_is_absent_and_never_the_plane_itself():
-    assert Reach(2, 2).window(0, (0, 4)) == Window((0, 1, 2, 3, 0), 0.5, (4,))
-    assert Reach(4, 0).window(1, (0, 9)) == Window((1, 0, 1, 1, 1), 0.75, (2, 3, 4))
+    assert Reach(2, 2).window(0, (0, 4)) == Window((0, 1, 2, 3, 0), 0.5, (4,), (1, 2, 3))
+    assert Reach(4, 0).window(1, (0, 9)) == Window((1, 0, 1, 1, 1), 0.75, (2, 3, 4), (0,))
     assert Reach(1, 1).window(5, (5, 6)) == Window((5, 5, 5), 1.0, (1, 2))
+
+
+@given(placed())
+def test_the_past_is_the_last_planes_before_and_at_a_beginning_the_first_after(case):
+    reach, position, segment = case
+    past = reach.window(position, segment).past
+    if reach.count == 1:
+        assert past == ()
+    elif position > segment[0]:
+        assert past == tuple(p for p in range(position - 4, position) if p >= segment[0])
+    elif reach.after:
+        assert past == tuple(p for p in range(position + 1, position + 5) if p < segment[1])
+    else:
+        assert past == ()
+
+
+@given(placed(), st.integers(-9, 9))
+def test_a_window_of_planes_numbered_from_elsewhere_is_moved_whole(case, by):
+    reach, position, (first, stop) = case
+    moved = reach.window(position, (first, stop)).moved(by)
+    assert moved == reach.window(position + by, (first + by, stop + by))
 
 
 @given(placed())
@@ -133,6 +154,7 @@ def test_no_window_holds_an_excluded_frame_or_crosses_a_break(case):
         planes = around.window(reach, position).planes
         assert planes[0] == position and len(planes) == reach.count
         assert set(planes) <= there
+        assert set(around.window(reach, position).past) <= there - {position}
 
 
 @settings(max_examples=500)
@@ -150,7 +172,7 @@ def test_excluded_frames_lack_as_those_beyond_a_trial_and_the_nearest_stand_in(c
         absent = range(1 + len(chosen), len(wanted))
         expected = [position, *chosen, *[position for _ in absent]]
         missing = lacking / max(len(wanted) - 1, 1)
-        assert window == Window(tuple(expected), missing, tuple(absent))
+        assert window == Window(tuple(expected), missing, tuple(absent), window.past)
 
 
 def test_a_frame_between_excluded_ones_has_no_neighbour_of_long_ago():
@@ -159,9 +181,9 @@ def test_a_frame_between_excluded_ones_has_no_neighbour_of_long_ago():
     # Every other frame: those twice as far take the place of what lies between.
     others = FrameRanges(tuple((t, t + 1) for t in range(1, 100, 2)))
     window = Surroundings(((0, 100),), others).window(Reach(2, 2), 50)
-    assert window == Window((50, 48, 52, 46, 54), 0.5)
+    assert window == Window((50, 48, 52, 46, 54), 0.5, past=(46, 48))
     causal = Surroundings(((0, 100),), others).window(Reach(4, 0), 50)
-    assert causal == Window((50, 48, 46, 44, 42), 0.5)
+    assert causal == Window((50, 48, 46, 44, 42), 0.5, past=(46, 48))
 
 
 @given(
@@ -178,7 +200,8 @@ def test_what_is_read_for_a_run_has_its_frames_and_no_more_than_its_windows_need
     job, denoiser = SimpleNamespace(stack=stack, along="t"), SimpleNamespace(reach=reach)
     read = with_neighbours(job, denoiser, Unit(0, own, 0, (0, 1), (0, 5), (0, 5))).t
     kept = set(range(*own)) - out
-    needed = {*range(*own), *(q for p in kept for q in around.window(reach, p).planes)}
+    windows = [around.window(reach, p) for p in kept]
+    needed = {*range(*own), *(q for w in windows for q in (*w.planes, *w.past))}
     assert read == (min(needed), max(needed) + 1)
     assert own[0] - read[0] <= 4 * neighbours * 2 and read[1] - own[1] <= 4 * neighbours * 2
 
@@ -194,7 +217,8 @@ def test_exactly_the_planes_from_first_to_last_of_the_windows_are_read(
     job, denoiser = SimpleNamespace(stack=stack, along="t"), SimpleNamespace(reach=reach)
     read = with_neighbours(job, denoiser, Unit(0, own, 0, (0, 1), (0, 5), (0, 5)))
     segments = segments_of(stack, "t")
-    read_by = {q for p in range(*own) for q in reach.window(p, segment_at(segments, p)).planes}
+    windows = [reach.window(p, segment_at(segments, p)) for p in range(*own)]
+    read_by = {q for window in windows for q in (*window.planes, *window.past)}
     assert (min(read_by), max(read_by) + 1) == read.t
     assert (read.z, read.y, read.x) == ((0, 1), (0, 5), (0, 5))
 

@@ -14,6 +14,7 @@ from auto_tools import Float, denoiser_of, lags, noise_of
 
 from fm2s_stack.auto import network
 from fm2s_stack.auto.background import Background, Place, flat_background
+from fm2s_stack.auto.channels import channel_count
 from fm2s_stack.auto.lesson import Crop, Lesson, Run, draw_crop, stream_of
 from fm2s_stack.auto.reach import Reach, reach_of
 from fm2s_stack.auto.recorrupt import Recorruption
@@ -86,7 +87,7 @@ def test_the_seed_matters_and_nothing_else_that_is_random():
     torch.manual_seed(2)
     np.testing.assert_array_equal(train(lesson)[0], weights)
     others, _ = train(replace(lesson, seed=8))
-    assert weights.shape == others.shape == (network.parameter_count(6),)
+    assert weights.shape == others.shape == (network.parameter_count(channel_count(3)),)
     assert np.mean(others != weights) > 0.9
 
 
@@ -185,7 +186,7 @@ def test_windows_of_first_and_last_planes_are_trained_often(reach):
         steps = (levels[1:] - levels[0]).tolist()
         # What is told fits what is shown: planes that a whole window does not have.
         strange = sum(not -reach.before <= step <= reach.after or step == 0 for step in steps)
-        missing = round(4 * float(crop.inputs[-2, 0, 0]))
+        missing = round(4 * float(crop.inputs[-3, 0, 0]))
         assert absent <= missing
         if reach.after:
             assert strange == missing

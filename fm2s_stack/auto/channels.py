@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -14,7 +15,7 @@ BRIGHTNESS = 0.1  #: of the channel that tells the background, per deviation of 
 
 def channel_count(planes: int) -> int:
     """Channels of the network for windows of so many planes."""
-    return planes + 3
+    return planes + 4
 
 
 @dataclass(frozen=True, eq=False)
@@ -48,11 +49,16 @@ class Scale:
         return np.asarray(self.background + self.deviation * deviations, dtype=np.float64)
 
 
+def mean_of(deviations: NDArray[np.float32]) -> NDArray[np.float32]:
+    """Mean of deviations (n, y, x); of none it is 0."""
+    return np.asarray(deviations.sum(axis=0, dtype=np.float32) / np.float32(len(deviations) or 1))
+
+
 def channels_of(
     deviations: NDArray[np.float32],
     scale: Scale,
     missing: float,
-    projected: NDArray[np.float32],
+    projected: Sequence[NDArray[np.float32]],
 ) -> NDArray[np.float32]:
     """The channels for one plane, shape (channels, y, x).
 
@@ -65,8 +71,9 @@ def channels_of(
     missing
         Part of the neighbours that others stand in for.
     projected
-        What of the plane lies in the recording's components, shape (y, x).
+        What of the plane, and of the mean of those before it, lies in the recording's components,
+        each of shape (y, x).
     """
     shape = deviations.shape[1:]
     told = np.broadcast_to(scale.brightness, shape), np.full(shape, missing, np.float32)
-    return np.concatenate([deviations, np.stack([*told, projected])])
+    return np.concatenate([deviations, np.stack([*told, *projected])])

@@ -17,10 +17,10 @@ from torch.nn import functional
 
 from fm2s_stack.auto import network
 from fm2s_stack.auto.lesson import Crop, Lesson, draw_crop, stream_of
+from fm2s_stack.auto.level import square_deviation
 from fm2s_stack.auto.recorrupt import Recorruption
 from fm2s_stack.auto.sharing import SideBySide, in_turn
 from fm2s_stack.fm2s.fit import one_thread
-from fm2s_stack.noise_model import NoiseModel
 from fm2s_stack.progress import Pulse, unheard
 
 Kernels = list[tuple[torch.Tensor, torch.Tensor]]
@@ -100,15 +100,7 @@ def _threshold(lesson: Lesson) -> float:
     """Mean of a square of the neighbours above which something happens there."""
     # Neighbours tell it: their noise is their own.
     count = lesson.reach.count - 1
-    return LIVELY * square_deviation(lesson.noise) / math.sqrt(count) if count else -math.inf
-
-
-def square_deviation(noise: NoiseModel) -> float:
-    """Deviation of the mean of a square, in units of the noise of a pixel."""
-    correlation = noise.whole_autocorrelation
-    reach = len(correlation) // 2
-    pairs = SIDE - np.abs(np.arange(-reach, reach + 1))  # of pixels so far apart
-    return math.sqrt(max(float(pairs @ correlation @ pairs), 1.0)) / SIDE**2
+    return LIVELY * square_deviation(lesson.noise, SIDE) / math.sqrt(count) if count else -math.inf
 
 
 def _means(planes: torch.Tensor) -> NDArray[np.float64]:

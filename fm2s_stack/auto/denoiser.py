@@ -13,10 +13,11 @@ from torch import Tensor
 
 from fm2s_stack.auto import network
 from fm2s_stack.auto.background import Background, Place
-from fm2s_stack.auto.channels import Scale, channel_count, channels_of
+from fm2s_stack.auto.channels import Scale, channel_count, channels_of, mean_of
 from fm2s_stack.auto.components import BLOCK, Components, no_components
 from fm2s_stack.auto.cut import cut, mirrored, widened, within
 from fm2s_stack.auto.filling import fill_tiles
+from fm2s_stack.auto.folds import Folds, no_folds
 from fm2s_stack.auto.reach import Reach, Window
 from fm2s_stack.fm2s.blending import shares_at
 from fm2s_stack.fm2s.fit import one_thread
@@ -52,10 +53,12 @@ def from_study(arrays: Mapping[str, NDArray[Any]]) -> tuple[Background, Componen
 class Seen:
     """A plane and its neighbours, as they were read."""
 
-    planes: Planes  #: grey levels in the order of `Reach.window`, shape (planes, y, x)
+    planes: Planes  #: grey levels in the order of `Reach.window`, then those of its past, shape
+    #: (planes, y, x)
     light: tuple[NDArray[np.bool_] | None, ...]  #: which pixels of each carry light; None: all
     missing: float = 0.0  #: as `Window.missing`
     absent: tuple[int, ...] = ()  #: as `Window.absent`
+    past: int = 0  #: how many of the planes are of `Window.past`
 
     @classmethod
     def of(
@@ -65,8 +68,9 @@ class Seen:
         light: Sequence[NDArray[np.bool_] | None],
     ) -> Seen:
         """A window of planes (n, y, x), of which `light` tells which pixels carry light."""
-        numbers = list(window.planes)
-        return cls(planes[numbers], tuple(light[n] for n in numbers), window.missing, window.absent)
+        numbers = [*window.planes, *window.past]
+        lit = tuple(light[n] for n in numbers)
+        return cls(planes[numbers], lit, window.missing, window.absent, len(window.past))
 
 
 @dataclass(frozen=True, eq=False)
@@ -89,6 +93,7 @@ class NeighbourDenoiser:
     nan: NanPolicy = "refuse"  #: what happens to pixels that carry no light
     precision: Precision = "float32"  #: arithmetic of the networks
     components: Components = field(default_factory=no_components)  #: of the recording
+    folds: Folds = field(default_factory=no_folds)  #: components to train with; not stored
     halo: int = HALO  #: pixels to each side that a result depends on
 
     @property
@@ -248,11 +253,15 @@ class NeighbourDenoiser:
             if valid is not None:
                 deviation[~valid[*wide]] = 0
         deviations[list(window.absent)] = 0
+        near, past = np.split(deviations, [len(deviations) - window.past])
         origin = (place.origin[0] + wide[0].start, place.origin[1] + wide[1].start)
-        projected = self.components.project(deviations[0], place.other, origin)
         inner = (within(read[0], wide[0]), within(read[1], wide[1]))
+        projected = [
+            self.components.project(plane, place.other, origin)[inner]
+            for plane in (near[0], mean_of(past))
+        ]
         part = scale.part(inner)
-        return part, channels_of(deviations[:, *inner], part, window.missing, projected[inner])
+        return part, channels_of(near[:, *inner], part, window.missing, projected)
 
     def _run(self, kernels: Kernels, shown: Tensor) -> NDArray[np.float32]:
         kernel = kernels[0][0]

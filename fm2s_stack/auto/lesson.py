@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
-from functools import cached_property
+from functools import cached_property, partial
 
 import numpy as np
 import torch
@@ -13,11 +13,13 @@ from torch import Tensor
 
 from fm2s_stack.auto import network
 from fm2s_stack.auto.background import Background, Place
-from fm2s_stack.auto.channels import Scale, channel_count, channels_of
-from fm2s_stack.auto.components import BLOCK, Components, no_components
+from fm2s_stack.auto.channels import Scale, channel_count, channels_of, mean_of
+from fm2s_stack.auto.components import BLOCK
 from fm2s_stack.auto.cut import cut, mirrored, widened, within
+from fm2s_stack.auto.folds import Folds, no_folds
+from fm2s_stack.auto.level import level_of
 from fm2s_stack.auto.reach import Reach, Window
-from fm2s_stack.auto.recorrupt import Recorruption, expected_level
+from fm2s_stack.auto.recorrupt import Recorruption
 from fm2s_stack.auto.skewness import Skewness
 from fm2s_stack.noise_model import NoiseModel
 from fm2s_stack.stack.frame_ranges import NO_FRAMES, Bounds, FrameRanges
@@ -49,6 +51,10 @@ class Run:
         """Where the plane at a step is."""
         return replace(self.place, position=self.place.position + step)
 
+    def seen(self, steps: Sequence[int], rows: slice, columns: slice) -> NDArray[np.generic]:
+        """Rows and columns of the planes at steps, none of which is excluded."""
+        return self.planes[self.numbers_of(steps), rows, columns]
+
     def numbers_of(self, steps: Sequence[int]) -> NDArray[np.intp]:
         """Which of `planes` are those at steps, none of which is excluded."""
         return np.searchsorted(self.steps, steps)
@@ -70,7 +76,7 @@ class Lesson:
     crop: int  #: side of the training crops, pixels, even
     steps: int  #: of Adam
     seed: int  #: of every random stream
-    components: Components = field(default_factory=no_components)  #: of the recording
+    folds: Folds = field(default_factory=no_folds)  #: components of the recording
 
     @property
     def channels(self) -> int:
@@ -118,19 +124,19 @@ def draw_crop(
     )
     here = run.place_of(at)
     wide = [widened(c.read, n, BLOCK) for c, n in zip((y, x), run.planes.shape[1:], strict=True)]
-    read = run.planes[run.numbers_of(window.planes), wide[0], wide[1]]
     scale = Scale.of(lesson.background.at(here, *wide), lesson.noise)
-    noise = (
-        recorruption.draw(expected_level(_beside(read, window.absent)), random) / scale.deviation
-    )
-    deviations = scale.deviations(read)
+    deviations = scale.deviations(run.seen(window.planes, *wide))
     deviations[list(window.absent)] = 0
+    past = mean_of(scale.deviations(run.seen(window.past, *wide)))
+    origin = (here.origin[0] + wide[0].start, here.origin[1] + wide[1].start)
+    project = partial(lesson.folds.at(here.position).project, other=here.other, origin=origin)
+    level = level_of(deviations, window.absent, scale, lesson.noise, project)
+    noise = recorruption.draw(level, random) / scale.deviation
     target = deviations[0] - noise / np.float32(strength)
     deviations[0] += noise * np.float32(strength)
-    origin = (here.origin[0] + wide[0].start, here.origin[1] + wide[1].start)
-    projected = lesson.components.project(deviations[0], here.other, origin)
     inner = (within(y.read, wide[0]), within(x.read, wide[1]))
-    shown = channels_of(deviations[:, *inner], scale.part(inner), window.missing, projected[inner])
+    projected = [project(plane)[inner] for plane in (deviations[0], past)]
+    shown = channels_of(deviations[:, *inner], scale.part(inner), window.missing, projected)
     core = slice(network.HALO, -network.HALO)
     wanted = mirrored(target[inner], y, x)[core, core]
     flip = FLIPS[random.integers(len(FLIPS))]
@@ -139,11 +145,6 @@ def draw_crop(
 
 def _flipped(pixels: NDArray[np.float32], axes: tuple[int, ...]) -> Tensor:
     return torch.from_numpy(np.ascontiguousarray(np.flip(pixels, axes)))
-
-
-def _beside(read: NDArray[np.generic], absent: tuple[int, ...]) -> NDArray[np.generic]:
-    """The neighbours that there are of the first of the planes; if none, the plane itself."""
-    return read[[n for n in range(1, len(read)) if n not in absent] or [0]]
 
 
 def _segment(reach: Reach, planes: int, at: int, random: np.random.Generator) -> Bounds:

@@ -16,7 +16,7 @@ from torch import Tensor
 from torch.nn import functional
 
 SQUARE = 2  #: pixels of a side that are computed together
-WIDTH = 48  #: channels of a hidden layer
+WIDTH = 32  #: channels of a hidden layer
 HIDDEN = 3  #: hidden layers
 SIDE = 3  #: of a kernel, at half resolution
 HALO = SQUARE * (HIDDEN + 1) * (SIDE // 2)  #: pixels on each side of a square that it depends on

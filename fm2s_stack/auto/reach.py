@@ -7,6 +7,7 @@ from dataclasses import dataclass, replace
 
 from fm2s_stack.stack.frame_ranges import NO_FRAMES, Bounds, FrameRanges
 
+PAST = 4  #: planes before one that tell what happens slowly there
 FURTHEST = 2  #: times the neighbours of a whole window: the distance of the furthest stand-in
 
 
@@ -18,10 +19,12 @@ class Window:
     missing: float = 0.0  #: part of the neighbours that others stand in for, or none, 0 to 1
     absent: tuple[int, ...] = ()  #: numbers in `planes` of those that none stands in for; the
     #: plane itself is named there, and must not be seen twice
+    past: tuple[int, ...] = ()  #: the last planes before it that there are
 
     def moved(self, by: int) -> Window:
         """The same window of planes that are numbered from elsewhere."""
-        return replace(self, planes=tuple(plane + by for plane in self.planes))
+        planes, past = (tuple(plane + by for plane in own) for own in (self.planes, self.past))
+        return replace(self, planes=planes, past=past)
 
 
 @dataclass(frozen=True)
@@ -60,14 +63,23 @@ class Reach:
         wanted = [position + step for step in self.steps]
         there = _usable((p for p in wanted if segment[0] <= p < segment[1]), excluded)
         lacking = self.count - len(there)
+        past = self._past(position, segment, excluded)
         if not lacking:
-            return Window(tuple(wanted))
+            return Window(tuple(wanted), past=past)
         near = [*there[1:], *self._spare(position, segment, excluded)[:lacking]]
         # The nearest first, as in whole windows, so that each place says much the same.
         chosen = (position, *sorted(near, key=lambda plane: (abs(plane - position), plane)))
         absent = tuple(range(len(chosen), self.count))
         planes = (*chosen, *[position] * len(absent))
-        return Window(planes, lacking / (self.count - 1), absent)
+        return Window(planes, lacking / (self.count - 1), absent, past)
+
+    def _past(self, position: int, segment: Bounds, excluded: FrameRanges) -> tuple[int, ...]:
+        """Planes before one; if there are none, those after it, unless only earlier ones count."""
+        if self.count == 1:
+            return ()
+        before = range(max(position - PAST, segment[0]), position)
+        after = range(position + 1, min(position + 1 + PAST, segment[1]) if self.after else 0)
+        return tuple(_usable(before, excluded) or _usable(after, excluded))
 
     def _spare(self, position: int, segment: Bounds, excluded: FrameRanges) -> list[int]:
         """Planes that may stand in for those that lack, the nearest first.

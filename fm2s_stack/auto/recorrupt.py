@@ -12,13 +12,11 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 from scipy import fft
-from scipy.ndimage import uniform_filter
 
 from fm2s_stack.auto.skewness import Skewness
 from fm2s_stack.noise_model import NoiseModel
 from fm2s_stack.noise_model.drawing import coloured, colouring, skewed
 
-SMOOTH = 3  #: side of the squares whose mean tells the expected level, pixels
 SIDE = 36  #: of the field on which a filter is looked at, pixels
 LEAST_SKEW = 0.02  #: with less of it, gamma draws are normal ones but for rounding
 MOST_SKEW = 6.0  #: of a draw: a pixel of which one in ten frames has a photon
@@ -59,11 +57,3 @@ class Recorruption:
         skew = self._skewness.third_cumulant(level) / deviation**3 / self._cube
         white = skewed(skew.clip(LEAST_SKEW, MOST_SKEW), random)
         return np.asarray(coloured(white, self._correlation) * deviation, dtype=np.float32)
-
-
-def expected_level(others: NDArray[np.generic]) -> NDArray[np.float32]:
-    """What grey level a plane is expected to have, by those beside it (n, y, x); shape (y, x).
-
-    Not by its own pixels, unless there are no others: its noise must not tell how much is added.
-    """
-    return np.asarray(uniform_filter(others.mean(axis=0, dtype=np.float32), SMOOTH))

@@ -24,6 +24,7 @@ CROPS = 3  #: of each part
 LEARNING_RATE = 4e-3  #: at its highest
 DECAYS = (0.9, 0.98)  #: of Adam's means
 WARM_UP = 50  #: steps in which the learning rate rises
+DECAY = 1.0  #: of the parameters, times the learning rate (AdamW, arXiv 1711.05101)
 LAST_RATE = 0.01  #: part of the learning rate at the end
 
 
@@ -42,7 +43,9 @@ class Trainer:
         self._lesson, self._device = lesson, device
         start = torch.Generator().manual_seed(lesson.seed)
         self.parameters = network.initial_parameters(lesson.channels, start).to(device)
-        self._adam = torch.optim.Adam([self.parameters], lr=LEARNING_RATE, betas=DECAYS)
+        self._adam = torch.optim.AdamW(
+            [self.parameters], lr=LEARNING_RATE, betas=DECAYS, weight_decay=DECAY
+        )
         self._recorruption = Recorruption(lesson.noise, lesson.skewness)
         self._streams = [stream_of(lesson, share) for share in range(SHARES)]
         self._losses = np.zeros(SHARES)

@@ -24,7 +24,8 @@ def with_neighbours(job: Job, denoiser: NeighbourDenoiser, run: Unit) -> Unit:
     own = run.t if job.along == "t" else run.z
     around = Surroundings.of(job.stack, job.along)
     kept = [p for p in range(*own) if p not in around.excluded]
-    seen = [plane for p in kept for plane in around.window(denoiser.reach, p).planes]
+    windows = [around.window(denoiser.reach, p) for p in kept]
+    seen = [plane for window in windows for plane in (*window.planes, *window.past)]
     needed = (min([own[0], *seen]), max([own[1] - 1, *seen]) + 1)
     t, z = (needed, run.z) if job.along == "t" else (run.t, needed)
     return Unit(run.index, t, run.c, z, run.y, run.x)

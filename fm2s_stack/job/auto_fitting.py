@@ -43,13 +43,14 @@ def measure_auto(
     noise = measure_noise(stack, c, progress=told)
     for note in noise.notes:
         told.note(": ".join(filter(None, [stack.name_channel(c), note])))
-    background, components = study(stack, c, fit, along, noise, told)
+    studied = study(stack, c, fit, along, noise, told)
     reach = reach_of(auto.neighbours or 0, causal=auto.causal)
     return NeighbourDenoiser(
         weights=np.empty((0, parameter_count(channel_count(reach.count))), np.float32),
         positions=np.empty(0),
-        background=background,
-        components=components,
+        background=studied.background,
+        components=studied.components,
+        folds=studied.folds,
         noise=noise,
         reach=reach,
         intensity=measure_channel(stack, c, fit, told),
@@ -97,7 +98,7 @@ def train_auto(
         crop=fit.crop or min(runs[0].planes.shape[1:]),
         steps=fit.draws,
         seed=seed,
-        components=denoiser.components,
+        folds=denoiser.folds,
     )
     pulse, told = partial(progress.advance, 0), lambda step: done(step, fit.draws)
     if devices.kind == "cpu":

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import partial
 
 import numpy as np
@@ -10,6 +10,8 @@ from numpy.typing import NDArray
 
 from fm2s_stack.auto.background import Background, Means, Place, flat_background
 from fm2s_stack.auto.components import Components, ComponentSearch, no_components
+from fm2s_stack.auto.folds import Folds, no_folds, search_folds
+from fm2s_stack.auto.still import without_noise
 from fm2s_stack.image import StackAxis
 from fm2s_stack.job.auto_sampling import read_planes
 from fm2s_stack.job.planning import COMPONENT_PIXELS, STUDIED_PIXELS, STUDIED_PLANES
@@ -22,6 +24,7 @@ from fm2s_stack.stack.reading import Box
 
 LEAST_PLANES = 16  #: of a background: of fewer its noise would show
 LEAST_STUDIED = 96  #: planes that components are told from
+GROUP = 4  #: consecutive planes, of whose mean components are told
 KNOT_PLANES = 16  #: by which the brightness at a knot is known, at least
 MOST_KNOTS = 32  #: at which it is known
 PROBES = 24  #: planes by which the background is judged
@@ -29,13 +32,30 @@ STEP = 4  #: pixels between those by which it is judged, and brightness is known
 BETTER = 0.99  #: part of the error of one grey level that a background must come down to
 
 
+@dataclass(frozen=True, eq=False)
+class Study:
+    """What is known of a channel as a whole."""
+
+    background: Background
+    components: Components = field(default_factory=no_components)
+    folds: Folds = field(default_factory=no_folds)  #: components to train with
+
+
 def study(
-    stack: Stack, c: int, fit: FitSettings, along: StackAxis, noise: NoiseModel, told: Progress
-) -> tuple[Background, Components]:
+    stack: Stack,
+    c: int,
+    fit: FitSettings,
+    along: StackAxis,
+    noise: NoiseModel,
+    told: Progress,
+    *,
+    to_train: bool = True,
+) -> Study:
     """The background and the components of a channel.
 
     The background is flat where planes do not show one thing over time. Components are those of
-    up to 512 planes; there are none where fewer than 96 can be held.
+    up to 512 planes; there are none where fewer than 96 can be held. Those to train with are
+    left out where `to_train` is not set.
 
     Raises
     ------
@@ -47,18 +67,22 @@ def study(
     pixels = slices * rows * columns
     flat = flat_background(noise.mean_level)
     if along == "z" or frames < LEAST_PLANES or pixels > STUDIED_PIXELS:
-        return flat, no_components()
-    read = _read(stack, c, fit, told)
+        return Study(flat)
+    read, pulse = _read(stack, c, fit, told), partial(told.advance, 0)
     background = read.means.background()
     if not _predicts(background, read.probes, read.count, noise):
-        return flat, no_components()
+        return Study(flat)
     # Counted without excluded frames, so that each knot is of as many.
     places = np.interp(background.positions, np.arange(frames), stack.kept)
     background = Background(background.mean, places + stack.t_start, background.lines)
-    if not read.planes:
-        return background, no_components()
-    search = ComponentSearch(np.stack(read.planes), read.positions, background, noise)
-    return background, search.found(partial(told.advance, 0))
+    background = without_noise(background, noise, read.count, pulse)
+    if not read.groups:
+        return Study(background)
+    search = ComponentSearch(np.stack(read.groups), read.positions, background, noise, GROUP)
+    found = search.found(pulse)
+    if not to_train:
+        return Study(background, found)
+    return Study(background, found, search_folds(search, read.positions, pulse))
 
 
 @dataclass(frozen=True, eq=False)
@@ -68,16 +92,17 @@ class _Read:
     count: int  #: frames
     means: Means  #: of them, by their number among those that are not excluded
     probes: list[tuple[int, NDArray[np.float32]]]  #: few pixels of a few, with that number
-    planes: list[NDArray[np.generic]]  #: those that components are told from, (others, y, x)
-    positions: list[int]  #: of each along the recording
+    groups: list[NDArray[np.float32]]  #: means of consecutive frames, shape (others, y, x)
+    positions: list[float]  #: of each along the recording
 
 
 def _read(stack: Stack, c: int, fit: FitSettings, told: Progress) -> _Read:
     """Read frames spread over a recording."""
     _, _, slices, rows, columns = stack.image.shape
-    studied = spread(len(stack.kept), max(STUDIED_PLANES // slices, LEAST_PLANES))
-    held = min(len(studied), COMPONENT_PIXELS // (slices * rows * columns))
-    kept = set(spread(len(studied), held)) if held >= LEAST_STUDIED else set()
+    studied = _studied(len(stack.kept), max(STUDIED_PLANES // slices, LEAST_PLANES))
+    groups = len(studied) // GROUP
+    held = min(groups, COMPONENT_PIXELS // (slices * rows * columns))
+    kept = set(spread(groups, held)) if held * GROUP >= LEAST_STUDIED else set()
     judged = set(spread(len(studied), PROBES))
     knots = min(MOST_KNOTS, max(len(studied) // KNOT_PLANES, 1))
     means = Means(len(stack.kept), knots, (slices, rows, columns), STEP)
@@ -88,12 +113,24 @@ def _read(stack: Stack, c: int, fit: FitSettings, told: Progress) -> _Read:
         box = Box((t, t + 1), c, (0, slices), (0, rows), (0, columns))
         own = read_planes(stack, box, fit, told)[0]
         means.add(place, own)
-        if number in kept:
-            read.planes.append(own)
-            read.positions.append(t + stack.t_start)
         if number in judged:
             read.probes.append((place, own[:, ::STEP, ::STEP].astype(np.float32)))
+        group, step = divmod(number, GROUP)
+        if group in kept:
+            if step == 0:
+                read.groups.append(np.zeros(own.shape, np.float32))
+                read.positions.append(0.0)
+            read.groups[-1] += own / np.float32(GROUP)
+            read.positions[-1] += (t + stack.t_start) / GROUP
     return read
+
+
+def _studied(frames: int, most: int) -> list[int]:
+    """Numbers of frames that are read: all, or groups of consecutive ones."""
+    if frames <= most:
+        return list(range(frames))
+    firsts = (GROUP * group for group in spread(frames // GROUP, most // GROUP))
+    return [first + step for first in firsts for step in range(GROUP)]
 
 
 def _predicts(

@@ -22,7 +22,7 @@ WHOLE_BYTES_PER_PIXEL = 1500  #: hidden channels and their gradients, training w
 TRAINED_PIXELS = 3 * 2**24  #: that -c auto is trained on at most, with all neighbours
 STUDIED_PLANES = 512  #: that the background is the mean of, at most
 STUDIED_PIXELS = 2**24  #: of the planes at one position that have a background, at most
-COMPONENT_PIXELS = 2**27  #: of the planes that components are told from, at most
+COMPONENT_PIXELS = 2**26  #: of the means that components are told from, at most
 PLANEWISE_BYTES = 2**28  #: of tiles, their estimates and equations, in a fit of planes themselves
 NOISE_PIXELS = 2**24  #: that the noise is measured on at most
 NOISE_BYTES_PER_PIXEL = 48  #: while the noise is measured
@@ -130,10 +130,11 @@ def fit_bytes(
 def _auto_bytes(shape: Shape5, fits_at_a_time: int, block_bytes: int, itemsize: int) -> int:
     """Bytes that measuring and training hold for ``-c auto`` at their peak."""
     planes, pixels = shape[0] * shape[2], shape[3] * shape[4]
-    held = min(COMPONENT_PIXELS, shape[0] * shape[2] * pixels, STUDIED_PLANES * pixels)
-    # Read, stacked, and the means with the sums they are made of.
-    studied = 2 * itemsize * held + 40 * min(STUDIED_PIXELS, shape[2] * pixels)
-    stored = 16 * 2 * min(STUDIED_PIXELS, shape[2] * pixels)  # the components, and the mean
+    held = min(COMPONENT_PIXELS, min(shape[0] * shape[2], STUDIED_PLANES) * pixels // 4)
+    # Means of four as float32, listed and stacked; the mean of all, and the sums it is made of.
+    studied = 2 * 4 * held + 40 * min(STUDIED_PIXELS, shape[2] * pixels)
+    # Components of float16, at most 16, of the whole and of each fold; and the mean.
+    stored = 5 * 16 * 2 * min(STUDIED_PIXELS, shape[2] * pixels)
     trained = 8 * min(TRAINED_PIXELS, planes * pixels)
     noise = NOISE_BYTES_PER_PIXEL * min(NOISE_PIXELS, planes * pixels)
     return max(studied, noise, fits_at_a_time * (trained + 2 * block_bytes)) + stored

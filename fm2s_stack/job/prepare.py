@@ -192,8 +192,8 @@ def _own(wanted: Wanted, c: int, lent: AnyDenoiser, told: Progress) -> AnyDenois
         )
     if not isinstance(mine, NeighbourDenoiser):
         return mine
-    found = study(wanted.stack, c, wanted.fit, wanted.along, mine.noise, told)
-    return replace(mine, background=found[0], components=found[1])
+    found = study(wanted.stack, c, wanted.fit, wanted.along, mine.noise, told, to_train=False)
+    return replace(mine, background=found.background, components=found.components)
 
 
 def _job(

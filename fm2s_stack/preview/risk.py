@@ -16,8 +16,9 @@ from scipy.ndimage import uniform_filter
 
 from fm2s_stack.auto.background import Place, flat_background
 from fm2s_stack.auto.lesson import Run
+from fm2s_stack.auto.level import expected_level
 from fm2s_stack.auto.reach import Reach
-from fm2s_stack.auto.recorrupt import Recorruption, expected_level
+from fm2s_stack.auto.recorrupt import Recorruption
 from fm2s_stack.auto.skewness import measure_skewness
 from fm2s_stack.job.auto_sampling import looks_of
 from fm2s_stack.noise_model import NoiseModel
