@@ -15,7 +15,8 @@ from auto_tools import Float, denoiser_of, lags, noise_of
 from fm2s_stack.auto import network
 from fm2s_stack.auto.background import Background, Place, flat_background
 from fm2s_stack.auto.channels import channel_count
-from fm2s_stack.auto.lesson import Crop, Lesson, Run, draw_crop, stream_of
+from fm2s_stack.auto.crops import Crop, draw_crop
+from fm2s_stack.auto.lesson import Lesson, Run, stream_of
 from fm2s_stack.auto.reach import Reach, reach_of
 from fm2s_stack.auto.recorrupt import Recorruption
 from fm2s_stack.auto.skewness import Skewness

@@ -33,6 +33,11 @@ class Background:
     positions: NDArray[np.float64]  #: of the knots along the stack axis, ascending
     lines: NDArray[np.float64]  #: lift (grey levels) and factor, shape (knots, others, 2)
 
+    @property
+    def is_flat(self) -> bool:
+        """Whether it is one grey level everywhere."""
+        return self.mean.shape[1:] == (1, 1)
+
     def at(self, place: Place, rows: slice, columns: slice) -> NDArray[np.float32]:
         """The background of a part of one plane, grey levels, shape (y, x) or (1, 1)."""
         y, x = place.origin

@@ -3,12 +3,14 @@
 A network that makes the least square error makes changes smaller where noise hides them, weak ones
 more than strong ones; it is the strong ones whose size is made right. With two versions of a plane
 whose errors are independent (`fm2s_stack.auto.recorrupt`), what it keeps is the covariance of its
-result on the one with the other, over that of the two.
+result on the one with the other, over that of the two. The added noise must be as strong as the
+recording's own is there, or their errors are not: what the network makes tells how bright it is.
 """
 
 from __future__ import annotations
 
 import math
+from functools import partial
 
 import numpy as np
 import torch
@@ -16,7 +18,8 @@ from numpy.typing import NDArray
 from torch.nn import functional
 
 from fm2s_stack.auto import network
-from fm2s_stack.auto.lesson import Crop, Lesson, draw_crop, stream_of
+from fm2s_stack.auto.crops import Crop, draw_crop
+from fm2s_stack.auto.lesson import Lesson, stream_of
 from fm2s_stack.auto.level import square_deviation
 from fm2s_stack.auto.recorrupt import Recorruption
 from fm2s_stack.auto.sharing import SideBySide, in_turn
@@ -25,7 +28,7 @@ from fm2s_stack.progress import Pulse, unheard
 
 Kernels = list[tuple[torch.Tensor, torch.Tensor]]
 
-CROPS = 192  #: that it is measured on
+CROPS = 384  #: that it is measured on
 STRENGTH = 0.5  #: of the added noise: the network sees little more than it will have to do with
 SIDE = 8  #: of the squares whose means are compared, pixels: about a cell
 PARTS = (
@@ -68,8 +71,11 @@ def contrast_kept(
     def products(part: int) -> torch.Tensor:
         pulse()
         stream = stream_of(lesson, FIRST_STREAM + part)
-        crops = [draw_crop(lesson, recorruption, stream, STRENGTH) for _ in range(CROPS // PARTS)]
         with one_thread():
+            crops = [
+                draw_crop(lesson, recorruption, stream, STRENGTH, partial(_made, kernels))
+                for _ in range(CROPS // PARTS)
+            ]
             return torch.tensor(_products(kernels, crops, lesson.reach.count, threshold))
 
     sums = torch.stack(side_by_side(products, PARTS)).numpy()
@@ -80,6 +86,11 @@ def contrast_kept(
     # Of a ratio of sums, from how the parts depart from it.
     error = float(np.sqrt(((made - kept * there) ** 2).sum()) / there.sum())
     return float(np.clip(kept, LEAST, 1.0)) if error < SURE else 1.0
+
+
+def _made(kernels: Kernels, channels: NDArray[np.float32]) -> NDArray[np.float32]:
+    with torch.no_grad():
+        return np.asarray(network.run(kernels, torch.from_numpy(channels)[None])[0].numpy())
 
 
 def _products(

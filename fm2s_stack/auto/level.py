@@ -16,7 +16,6 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.ndimage import uniform_filter
 
-from fm2s_stack.auto.channels import Scale
 from fm2s_stack.noise_model import NoiseModel
 
 Float32 = NDArray[np.float32]
@@ -33,14 +32,14 @@ class Project(Protocol):
         """Of shape (y, x), as its argument."""
 
 
-def level_of(
+def expected_deviations(
     deviations: Float32,
     absent: tuple[int, ...],
-    scale: Scale,
+    is_flat: bool,
     noise: NoiseModel,
     project: Project,
 ) -> Float32:
-    """The expected grey level of the first of the planes, shape (y, x).
+    """Where the first of the planes is expected, in units of the noise, shape (y, x).
 
     Parameters
     ----------
@@ -48,8 +47,8 @@ def level_of(
         Of the planes of a window, in units of the noise, shape (planes, y, x).
     absent
         Numbers of those that there are not.
-    scale
-        Of this part of the plane.
+    is_flat
+        Whether they are deviations from one grey level: all there is to see.
     noise
         Of the recording.
     project
@@ -57,12 +56,12 @@ def level_of(
     """
     others = [n for n in range(1, len(deviations)) if n not in absent]
     near = deviations[others or [0]].mean(axis=0, dtype=np.float32)
-    if scale.background.shape == (1, 1):
-        return np.asarray(scale.levels(uniform_filter(near, SMOOTH)), np.float32)
+    if is_flat:
+        return np.asarray(uniform_filter(near, SMOOTH))
     told = project(near)
     more = uniform_filter(near - told, SQUARE)
     sure = np.abs(more) > SURE * square_deviation(noise, SQUARE) / math.sqrt(len(others) or 1)
-    return np.asarray(scale.levels(told + np.where(sure, more, np.float32(0))), np.float32)
+    return np.asarray(told + np.where(sure, more, np.float32(0)))
 
 
 def expected_level(others: NDArray[np.generic]) -> Float32:

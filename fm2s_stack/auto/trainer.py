@@ -13,7 +13,8 @@ from torch.nn import functional
 
 from fm2s_stack.auto import network
 from fm2s_stack.auto.contrast import contrast_kept, with_contrast
-from fm2s_stack.auto.lesson import Lesson, draw_crop, stream_of
+from fm2s_stack.auto.crops import draw_crop
+from fm2s_stack.auto.lesson import Lesson, stream_of
 from fm2s_stack.auto.recorrupt import Recorruption
 from fm2s_stack.auto.sharing import SideBySide, in_turn
 from fm2s_stack.fm2s.fit import one_thread
