@@ -3,14 +3,12 @@
 import numpy as np
 import pytest
 import torch
-from auto_tools import lags, noise_of
 
 from fm2s_stack.auto import contrast, network
 from fm2s_stack.auto.background import Place, flat_background
 from fm2s_stack.auto.channels import channel_count
 from fm2s_stack.auto.contrast import contrast_kept, with_contrast
 from fm2s_stack.auto.lesson import Lesson, Run
-from fm2s_stack.auto.level import square_deviation
 from fm2s_stack.auto.reach import Reach
 from fm2s_stack.auto.skewness import Skewness
 from fm2s_stack.noise_model import NoiseModel
@@ -91,13 +89,3 @@ def test_a_network_that_is_made_up_for_gives_that_much_more():
     scaled = torch.from_numpy(with_contrast(weights, CHANNELS, 0.8))
     after = network.run(network.layers(scaled, CHANNELS), shown)
     torch.testing.assert_close(after, before / 0.8)
-
-
-@pytest.mark.parametrize("rho", [0.0, 0.3])
-def test_the_noise_of_a_square_is_that_of_drawn_ones(rho):
-    rng = np.random.default_rng(0)
-    share = (1 - np.sqrt(1 - 4 * rho**2)) / (2 * rho) if rho else 0.0
-    white = rng.normal(size=(4000, 8, 9))
-    drawn = (white[..., :-1] + share * white[..., 1:]) / np.hypot(1, share)
-    told = square_deviation(noise_of(rho=lags({(0, 1): rho})), contrast.SIDE)
-    assert told == pytest.approx(drawn.mean((1, 2)).std(), rel=0.05)
