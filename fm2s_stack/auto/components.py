@@ -5,6 +5,7 @@ of a block that rise above the noise hold what happens there, with a hundredth o
 (penalised matrix decomposition, Buchanan et al. 2018, doi 10.1101/334706, has the idea). The
 network is shown the part of a plane that lies in them. They are searched in means of consecutive
 planes, slightly blurred: what cells do is slower and wider than noise, which lies below it then.
+Where denoising the background took away some of the scene, that is one of the components too.
 """
 
 from __future__ import annotations
