@@ -45,6 +45,7 @@ class Auto:
     neighbours: int | None = None  #: planes to each side that a plane is denoised from, 0 to 4;
     #: None: as many as suit the recording
     causal: bool = False  #: from planes before it alone, twice as many
+    alone: bool = False  #: each plane as if it were the only one; the recording decides
 
 
 @dataclass(frozen=True)
@@ -65,7 +66,7 @@ class FitSettings:
     @property
     def is_planewise(self) -> bool:
         """Whether each plane is denoised by itself by its measured noise; with Auto decided."""
-        return isinstance(self.preset, Auto) and self.preset.neighbours == 0
+        return isinstance(self.preset, Auto) and self.preset.alone
 
     @property
     def published(self) -> Preset:

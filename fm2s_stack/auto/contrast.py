@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 from torch.nn import functional
 
 from fm2s_stack.auto import network
-from fm2s_stack.auto.crops import Crop, draw_crop
+from fm2s_stack.auto.crops import LOOKED_AT, Crop, draw_crop
 from fm2s_stack.auto.lesson import Lesson, stream_of
 from fm2s_stack.auto.level import square_deviation
 from fm2s_stack.auto.recorrupt import Recorruption
@@ -76,7 +76,7 @@ def contrast_kept(
                 draw_crop(lesson, recorruption, stream, STRENGTH, partial(_made, kernels))
                 for _ in range(CROPS // PARTS)
             ]
-            return torch.tensor(_products(kernels, crops, lesson.reach.count, threshold))
+            return torch.tensor(_products(kernels, crops, threshold))
 
     sums = torch.stack(side_by_side(products, PARTS)).numpy()
     made, there = sums.T
@@ -93,16 +93,14 @@ def _made(kernels: Kernels, channels: NDArray[np.float32]) -> NDArray[np.float32
         return np.asarray(network.run(kernels, torch.from_numpy(channels)[None])[0].numpy())
 
 
-def _products(
-    kernels: Kernels, crops: list[Crop], planes: int, threshold: float
-) -> tuple[float, float]:
+def _products(kernels: Kernels, crops: list[Crop], threshold: float) -> tuple[float, float]:
     """Products of results, and of their inputs, with the other versions of lively squares."""
     inputs = torch.stack([crop.inputs for crop in crops])
     with torch.no_grad():
         made = network.run(kernels, inputs)
     inner = slice(network.HALO, -network.HALO)
     other = _means(torch.stack([crop.target for crop in crops]))
-    lively = _means(inputs[:, 1:planes, inner, inner].mean(dim=1)) > threshold
+    lively = _means(torch.stack([crop.near for crop in crops])) > threshold
     result, own = _means(made) * lively, _means(inputs[:, 0, inner, inner]) * lively
     return float(np.vdot(result, other)), float(np.vdot(own, other))
 
@@ -110,8 +108,8 @@ def _products(
 def _threshold(lesson: Lesson) -> float:
     """Mean of a square of the neighbours above which something happens there."""
     # Neighbours tell it: their noise is their own.
-    count = lesson.reach.count - 1
-    return LIVELY * square_deviation(lesson.noise, SIDE) / math.sqrt(count) if count else -math.inf
+    count = max(lesson.reach.count, LOOKED_AT.count) - 1
+    return LIVELY * square_deviation(lesson.noise, SIDE) / math.sqrt(count)
 
 
 def _means(planes: torch.Tensor) -> NDArray[np.float64]:

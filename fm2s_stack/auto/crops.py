@@ -24,6 +24,7 @@ from fm2s_stack.stack.frame_ranges import Bounds
 Float32 = NDArray[np.float32]
 Made = Callable[[Float32], Float32]  #: what a network makes, shape (y, x), of its channels
 
+LOOKED_AT = Reach(2, 2)  #: planes that tell the level where each is denoised by itself
 TURNED = 0.25  #: part of the crops whose windows are cut short, as those of first and last planes
 FLIPS = ((), (-1,), (-2,), (-1, -2))
 
@@ -34,6 +35,7 @@ class Crop:
 
     inputs: Tensor  #: channels of the window, recorrupted, shape (channels, y, x) with the halo
     target: Tensor  #: the plane, recorrupted the other way, shape (y, x)
+    near: Tensor  #: mean of the planes beside it, which have other noise, shape (y, x)
 
 
 @dataclass(frozen=True, eq=False)
@@ -48,6 +50,8 @@ class _Site:
     past: Float32  #: mean of those of its past, shape (y, x)
     scale: Scale  #: of what was read
     project: Project  #: on the components there
+    near: Float32  #: mean deviations of the planes beside it, shape (y, x)
+    expected: Float32  #: deviations of the plane, as far as those tell, shape (y, x)
 
     def shown(self, own: Float32) -> Float32:
         """Channels of the crop with its halo where the plane is like this, of what was read."""
@@ -56,18 +60,18 @@ class _Site:
         part = self.scale.part(self.inner)
         return mirrored(channels_of(near, part, self.window.missing, projected), self.y, self.x)
 
-    def wanted(self, own: Float32) -> Float32:
-        """The crop of the plane where it is like this, of what was read."""
-        return own[self._own]
+    def own(self, pixels: Float32) -> Float32:
+        """The crop without halo, of what was read."""
+        return pixels[self._core]
 
     def with_made(self, expected: Float32, made: Made) -> Float32:
         """Expected deviations of what was read, within the crop those that a network makes."""
         better = expected.copy()
-        better[self._own] = made(self.shown(self.deviations[0]))
+        better[self._core] = made(self.shown(self.deviations[0]))
         return better
 
     @property
-    def _own(self) -> tuple[NDArray[np.intp], NDArray[np.intp]]:
+    def _core(self) -> tuple[NDArray[np.intp], NDArray[np.intp]]:
         """Rows and columns of the crop in what was read."""
         core = slice(network.HALO, -network.HALO)
         y, x = (
@@ -101,17 +105,13 @@ def draw_crop(
         What tells the level by which noise is drawn: a trained network. None: the neighbours.
     """
     site = _pick(lesson, random)
-    expected = expected_deviations(
-        site.deviations, site.window.absent, lesson.background.is_flat, lesson.noise, site.project
-    )
-    if made is not None:
-        expected = site.with_made(expected, made)
+    expected = site.expected if made is None else site.with_made(site.expected, made)
     level = site.scale.levels(expected).astype(np.float32)
     noise = recorruption.draw(level, random) / site.scale.deviation
     inputs = site.shown(site.deviations[0] + noise * np.float32(strength))
-    target = site.wanted(site.deviations[0] - noise / np.float32(strength))
+    target = site.own(site.deviations[0] - noise / np.float32(strength))
     flip = FLIPS[random.integers(len(FLIPS))]
-    return Crop(_flipped(inputs, flip), _flipped(target, flip))
+    return Crop(*(_flipped(pixels, flip) for pixels in (inputs, target, site.own(site.near))))
 
 
 def _pick(lesson: Lesson, random: np.random.Generator) -> _Site:
@@ -129,6 +129,11 @@ def _pick(lesson: Lesson, random: np.random.Generator) -> _Site:
     deviations[list(window.absent)] = 0
     origin = (here.origin[0] + wide[0].start, here.origin[1] + wide[1].start)
     components = lesson.folds.at(here.position)
+    project = partial(components.project, other=here.other, origin=origin)
+    # Planes that the network does not see may tell how bright it is there.
+    near = window if lesson.reach.count > 1 else run.window(LOOKED_AT, at)
+    beside = [n for i, n in enumerate(near.planes[1:], 1) if i not in near.absent]
+    others = scale.deviations(run.seen(beside, *wide)) if beside else deviations[:1]
     return _Site(
         y=y,
         x=x,
@@ -137,7 +142,9 @@ def _pick(lesson: Lesson, random: np.random.Generator) -> _Site:
         deviations=deviations,
         past=mean_of(scale.deviations(run.seen(window.past, *wide))),
         scale=scale,
-        project=partial(components.project, other=here.other, origin=origin),
+        project=project,
+        near=others.mean(axis=0, dtype=np.float32),
+        expected=expected_deviations(others, lesson.background.is_flat, lesson.noise, project),
     )
 
 

@@ -33,20 +33,15 @@ class Project(Protocol):
 
 
 def expected_deviations(
-    deviations: Float32,
-    absent: tuple[int, ...],
-    is_flat: bool,
-    noise: NoiseModel,
-    project: Project,
+    others: Float32, is_flat: bool, noise: NoiseModel, project: Project
 ) -> Float32:
-    """Where the first of the planes is expected, in units of the noise, shape (y, x).
+    """Where a plane is expected, in units of the noise, shape (y, x).
 
     Parameters
     ----------
-    deviations
-        Of the planes of a window, in units of the noise, shape (planes, y, x).
-    absent
-        Numbers of those that there are not.
+    others
+        Deviations of the planes beside it, in units of the noise, shape (planes, y, x); its own
+        where there are none.
     is_flat
         Whether they are deviations from one grey level: all there is to see.
     noise
@@ -54,13 +49,12 @@ def expected_deviations(
     project
         Projects on the components of this part.
     """
-    others = [n for n in range(1, len(deviations)) if n not in absent]
-    near = deviations[others or [0]].mean(axis=0, dtype=np.float32)
+    near = others.mean(axis=0, dtype=np.float32)
     if is_flat:
         return np.asarray(uniform_filter(near, SMOOTH))
     told = project(near)
     more = uniform_filter(near - told, SQUARE)
-    sure = np.abs(more) > SURE * square_deviation(noise, SQUARE) / math.sqrt(len(others) or 1)
+    sure = np.abs(more) > SURE * square_deviation(noise, SQUARE) / math.sqrt(len(others))
     return np.asarray(told + np.where(sure, more, np.float32(0)))
 
 

@@ -63,7 +63,7 @@ def measure_auto(
 def fit_size(auto: Auto) -> int:
     """Numbers of a network, or of what is fitted in its place."""
     reach = reach_of(auto.neighbours or 0, causal=auto.causal)
-    return parameter_count(channel_count(reach.count)) if auto.neighbours else SIZE
+    return SIZE if auto.alone else parameter_count(channel_count(reach.count))
 
 
 def train_auto(

@@ -14,7 +14,8 @@ from fm2s_stack.auto.folds import Folds, no_folds, search_folds
 from fm2s_stack.auto.still import without_noise
 from fm2s_stack.image import StackAxis
 from fm2s_stack.job.auto_sampling import read_planes
-from fm2s_stack.job.planning import COMPONENT_PIXELS, STUDIED_PIXELS, STUDIED_PLANES
+from fm2s_stack.job.deciding import LEAST_PLANES, has_background
+from fm2s_stack.job.planning import COMPONENT_PIXELS, STUDIED_PLANES
 from fm2s_stack.job.sampling import spread
 from fm2s_stack.noise_model import NoiseModel
 from fm2s_stack.progress import Progress
@@ -22,7 +23,6 @@ from fm2s_stack.settings import FitSettings
 from fm2s_stack.stack.base import Stack
 from fm2s_stack.stack.reading import Box
 
-LEAST_PLANES = 16  #: of a background: of fewer its noise would show
 LEAST_STUDIED = 96  #: planes that components are told from
 GROUP = 4  #: consecutive planes, of whose mean components are told
 KNOT_PLANES = 16  #: by which the brightness at a knot is known, at least
@@ -62,18 +62,15 @@ def study(
     StackError
         If a plane cannot be read.
     """
-    _, _, slices, rows, columns = stack.image.shape
-    frames = len(stack.kept)
-    pixels = slices * rows * columns
     flat = flat_background(noise.mean_level)
-    if along == "z" or frames < LEAST_PLANES or pixels > STUDIED_PIXELS:
+    if not has_background(stack, along):
         return Study(flat)
     read, pulse = _read(stack, c, fit, told), partial(told.advance, 0)
     background = read.means.background()
     if not _predicts(background, read.probes, read.count, noise):
         return Study(flat)
     # Counted without excluded frames, so that each knot is of as many.
-    places = np.interp(background.positions, np.arange(frames), stack.kept)
+    places = np.interp(background.positions, np.arange(len(stack.kept)), stack.kept)
     background = Background(background.mean, places + stack.t_start, background.lines)
     background = without_noise(background, noise, read.count, pulse)
     if not read.groups:

@@ -16,6 +16,8 @@ from fm2s_stack.settings import (
 )
 from fm2s_stack.stack.base import Stack
 
+LEAST_PLANES = 16  #: of a background: of fewer its noise would show
+STUDIED_PIXELS = 2**24  #: of the planes at one position that have a background, at most
 FIT_PIXELS = 2**25  #: pixels of the training planes together, so that huge planes fit
 NEIGHBOURS = 2  #: of a plane to each side where they are not told: more of them gain half a
 #: decibel, and let twice as much of an event be seen before it begins
@@ -61,19 +63,22 @@ def decide_mode(stack: Stack, fit: FitSettings, along: StackAxis | None = None) 
 
 def _decide_auto(stack: Stack, fit: FitSettings, auto: Auto, along: StackAxis) -> FitSettings:
     """The settings of ``-c auto`` with the mode and the number of neighbours filled in."""
-    neighbours = _decide_neighbours(stack, fit, auto, along)
+    neighbours, alone = _decide_neighbours(stack, fit, auto, along)
     if fit.crop is None:
         raise UsageError("--fit-crop full: -c auto trains on crops; expected a number of pixels")
-    if not neighbours and fit.crop != CROP:
+    if alone and fit.crop != CROP:
         raise UsageError(
             f"--fit-crop {fit.crop}: where planes are denoised by themselves nothing is trained on "
             "crops; leave it out"
         )
-    return replace(fit, mode=fit.mode or "stack", preset=replace(auto, neighbours=neighbours))
+    decided = replace(auto, neighbours=neighbours, alone=alone)
+    return replace(fit, mode=fit.mode or "stack", preset=decided)
 
 
-def _decide_neighbours(stack: Stack, fit: FitSettings, auto: Auto, along: StackAxis) -> int:
-    """Planes to each side; 0: each plane is denoised by itself."""
+def _decide_neighbours(
+    stack: Stack, fit: FitSettings, auto: Auto, along: StackAxis
+) -> tuple[int, bool]:
+    """Planes to each side; and whether each plane is denoised as if it were the only one."""
     asked = auto.neighbours
     length = len(stack.kept) if along == "t" else stack.image.shape[2]
     if asked is not None and not 0 <= asked <= MOST_NEIGHBOURS:
@@ -87,12 +92,19 @@ def _decide_neighbours(stack: Stack, fit: FitSettings, auto: Auto, along: StackA
     elif asked is None and length < NEAR_PLANES:
         reason = f"{stack.path} has {length} planes, too few to learn from neighbours"
     else:
-        return NEIGHBOURS if asked is None else asked
+        return NEIGHBOURS if asked is None else asked, False
     if asked:
         raise UsageError(f"--neighbours {asked}: {reason}; expected 0, or leave it out")
     if auto.causal:
         raise UsageError(f"--causal: {reason}, so there are no earlier ones; leave it out")
-    return 0
+    return 0, fit.mode == "frame" or not has_background(stack, along)
+
+
+def has_background(stack: Stack, along: StackAxis) -> bool:
+    """Whether planes along the stack axis can have a background in common."""
+    _, _, slices, rows, columns = stack.image.shape
+    enough = along == "t" and len(stack.kept) >= LEAST_PLANES
+    return enough and slices * rows * columns <= STUDIED_PIXELS
 
 
 def settle_device(fit: FitSettings, run: RunSettings) -> RunSettings:

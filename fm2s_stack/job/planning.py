@@ -7,7 +7,13 @@ import numpy as np
 from fm2s_stack.engine.devices import FEEDING, SERVED, usable_threads
 from fm2s_stack.errors import UsageError
 from fm2s_stack.image import Shape5, StackAxis
-from fm2s_stack.job.deciding import FIT_PIXELS, decide_mode, require_precision, settle_device
+from fm2s_stack.job.deciding import (
+    FIT_PIXELS,
+    STUDIED_PIXELS,
+    decide_mode,
+    require_precision,
+    settle_device,
+)
 from fm2s_stack.memory import allowed_memory
 from fm2s_stack.plan import SHARD_PLANES, Cut, Plan, Request, make_plan
 from fm2s_stack.settings import Auto, FitSettings, RunSettings, WriteSettings
@@ -21,7 +27,6 @@ FIT_BYTES_PER_PIXEL = 24  #: raw, target, level, and what is read, while trainin
 WHOLE_BYTES_PER_PIXEL = 1500  #: hidden channels and their gradients, training whole planes
 TRAINED_PIXELS = 3 * 2**24  #: that -c auto is trained on at most, with all neighbours
 STUDIED_PLANES = 512  #: that the background is the mean of, at most
-STUDIED_PIXELS = 2**24  #: of the planes at one position that have a background, at most
 COMPONENT_PIXELS = 2**26  #: of the means that components are told from, at most
 PLANEWISE_BYTES = 2**28  #: of tiles, their estimates and equations, in a fit of planes themselves
 NOISE_PIXELS = 2**24  #: that the noise is measured on at most

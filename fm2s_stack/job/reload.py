@@ -141,14 +141,14 @@ class _Told:
             return Denoiser(**common)
         if noise is None:
             return LeftAlone(**common)
-        if not auto.neighbours:
+        if auto.alone:
             return PlanewiseDenoiser(noise=noise, **common)
         background, components = from_study(read_study(path, i, STUDY))
         return NeighbourDenoiser(
             background=background,
             components=components,
             noise=noise,
-            reach=reach_of(auto.neighbours, causal=auto.causal),
+            reach=reach_of(auto.neighbours or 0, causal=auto.causal),
             **common,
         )
 
