@@ -59,6 +59,9 @@ def test_a_batch_without_a_preset_measures_each_recording(call, tmp_path):
         ((2, 40, 40), "TYX", FitSettings(Auto(neighbours=1)), 1, "stack"),
         ((9, 40, 40), "TYX", FitSettings(Auto(neighbours=0)), 0, "stack"),
         ((9, 40, 40), "TYX", FitSettings(mode="frame"), 0, "frame"),
+        ((16, 40, 40), "TYX", FitSettings(Auto(neighbours=0)), 0, "stack"),
+        ((16, 40, 40), "ZYX", FitSettings(Auto(neighbours=0)), 0, "stack"),
+        ((16, 40, 40), "TYX", FitSettings(mode="frame"), 0, "frame"),
         ((9, 40, 40), "TYX", FitSettings(mode="every", every=3), 2, "every"),
     ],
 )
@@ -67,6 +70,9 @@ def test_neighbours_are_taken_where_there_are_enough(tmp_path, shape, axes, fit,
     decided = decide_mode(stack, fit)
     assert (decided.preset.neighbours, decided.mode) == (neighbours, mode)
     assert decide_mode(stack, decided) == decided
+    # With no neighbours only those along time that have a background know more than themselves.
+    knows_more = neighbours > 0 or (axes == "TYX" and shape[0] >= 16 and mode == "stack")
+    assert decided.is_planewise == (not knows_more)
 
 
 def test_the_stack_axis_that_is_asked_for_decides(tmp_path):

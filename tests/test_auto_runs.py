@@ -186,8 +186,27 @@ def test_the_provenance_tells_what_was_measured(plain):
     told = read_attributes(plain[1])
     (noise,) = told["noise"]
     assert NoiseModel.from_json(noise).gain == pytest.approx(40, rel=0.1)
-    assert told["preset"] == {"name": "auto", "neighbours": 2, "causal": False}
+    assert told["preset"] == {
+        "name": "auto",
+        "neighbours": 2,
+        "causal": False,
+        "alone": False,
+    }
     assert isinstance(load_denoisers(plain[1])[0], NeighbourDenoiser)
+
+
+def test_planes_by_themselves_know_the_recording_and_see_no_other_plane(tmp_path):
+    source = write_movie(tmp_path / "movie.tif", frames=24, height=64, width=72)
+    (denoiser,) = fit_stack(open_stack(source), replace(QUICK, preset=Auto(neighbours=0)))
+    assert isinstance(denoiser, NeighbourDenoiser)
+    assert denoiser.reach.count == 1 and not denoiser.background.is_flat
+    planes = tifffile.imread(source)
+    before = denoiser(planes)
+    planes[11] = planes[11][::-1]
+    changed = [
+        t for t, (a, b) in enumerate(zip(before, denoiser(planes), strict=True)) if (a != b).any()
+    ]
+    assert changed == [11]
 
 
 @pytest.mark.parametrize(
@@ -200,8 +219,14 @@ def test_the_provenance_tells_what_was_measured(plain):
         (("--fit", "frame", "--neighbours", "2"), "--fit frame fits each plane by itself"),
         (("--fit", "frame", "--causal"), "so there are no earlier ones"),
         (("--neighbours", "0", "--causal"), "so there are no earlier ones"),
-        (("--neighbours", "0", "--fit-crop", "32"), "nothing is trained on crops"),
-        (("--neighbours", "0", "--precision", "bf16"), "in float32; leave it out"),
+        (
+            ("--frames", ":15", "--neighbours", "0", "--fit-crop", "32"),
+            "nothing is trained on crops",
+        ),
+        (
+            ("--frames", ":15", "--neighbours", "0", "--precision", "bf16"),
+            "in float32; leave it out",
+        ),
         (("-c", "auto", "--fit-crop", "full"), "trains on crops"),
         (("-c", "auto", "--neighbours", "9"), "9"),
         (("--frames", ":1", "--neighbours", "1"), "has one plane; expected 0"),

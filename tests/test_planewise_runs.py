@@ -57,7 +57,12 @@ def test_the_library_gives_the_pixels_of_a_run(source, plain):
 
 def test_a_run_tells_its_noise_its_fits_and_their_checksum(plain):
     told = read_attributes(plain)
-    assert told["preset"] == {"name": "auto", "neighbours": 0, "causal": False}
+    assert told["preset"] == {
+        "name": "auto",
+        "neighbours": 0,
+        "causal": False,
+        "alone": True,
+    }
     assert [noise["gain"] for noise in told["noise"]] == pytest.approx([10, 20], rel=0.2)
     assert len(told["weights_sha256"]) == 64
     assert np.shape(told["loss"]) == (1, 2, 1)

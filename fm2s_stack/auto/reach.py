@@ -77,9 +77,10 @@ class Reach:
         """Planes before one; if there are none, those after it, unless only earlier ones count."""
         if self.count == 1:
             return ()
-        before = range(max(position - PAST, segment[0]), position)
-        after = range(position + 1, min(position + 1 + PAST, segment[1]) if self.after else 0)
-        return tuple(_usable(before, excluded) or _usable(after, excluded))
+        before = _usable(range(max(position - PAST, segment[0]), position), excluded)
+        if before or not self.after:
+            return tuple(before)
+        return tuple(_usable(range(position + 1, min(position + 1 + PAST, segment[1])), excluded))
 
     def _spare(self, position: int, segment: Bounds, excluded: FrameRanges) -> list[int]:
         """Planes that may stand in for those that lack, the nearest first.
