@@ -1,4 +1,4 @@
-"""How much of a recording's changes a network keeps, measured on the recording.
+"""How much of a recording's changes and light a network keeps, measured on the recording.
 
 A network that makes the least square error makes changes smaller where noise hides them, weak ones
 more than strong ones; it is the strong ones whose size is made right. With two versions of a plane
@@ -10,7 +10,7 @@ recording's own is there, or their errors are not: what the network makes tells 
 from __future__ import annotations
 
 import math
-from functools import partial
+from dataclasses import dataclass
 
 import numpy as np
 import torch
@@ -26,6 +26,7 @@ from fm2s_stack.auto.sharing import SideBySide, in_turn
 from fm2s_stack.fm2s.fit import one_thread
 from fm2s_stack.progress import Pulse, unheard
 
+Float = NDArray[np.float64]
 Kernels = list[tuple[torch.Tensor, torch.Tensor]]
 
 CROPS = 384  #: that it is measured on
@@ -41,13 +42,21 @@ SEEN = 5.0  #: errors by which changes must exceed none at all
 SURE = 0.04  #: error of the part, beyond which it is not corrected
 
 
-def contrast_kept(
+@dataclass(frozen=True)
+class Calibration:
+    """What a network's results lack."""
+
+    kept: float = 1.0  #: part of strong changes around the background that they hold
+    shift: float = 0.0  #: what their mean, changes made up for, is too low by, units of the noise
+
+
+def calibrate(
     lesson: Lesson,
     weights: NDArray[np.float32],
     side_by_side: SideBySide = in_turn,
     pulse: Pulse = unheard,
-) -> float:
-    """The part of changes around the background that a network keeps, `LEAST` to 1.
+) -> Calibration:
+    """Measure what a network's results lack, on the recording.
 
     Parameters
     ----------
@@ -62,35 +71,58 @@ def contrast_kept(
 
     Returns
     -------
-    float
-        1 where it cannot be known well enough, as in a recording in which nothing changes.
+    Calibration
+        The part kept is `LEAST` to 1; 1 where it cannot be known well enough, as in a recording
+        in which nothing changes.
     """
     kernels = network.layers(torch.from_numpy(weights), lesson.channels)
     recorruption, threshold = Recorruption(lesson.noise, lesson.skewness), _threshold(lesson)
 
-    def products(part: int) -> torch.Tensor:
+    def sums_of(part: int) -> torch.Tensor:
         pulse()
-        stream = stream_of(lesson, FIRST_STREAM + part)
+        stream, made = stream_of(lesson, FIRST_STREAM + part), _Made(kernels)
         with one_thread():
             crops = [
-                draw_crop(lesson, recorruption, stream, STRENGTH, partial(_made, kernels))
+                draw_crop(lesson, recorruption, stream, STRENGTH, made)
                 for _ in range(CROPS // PARTS)
             ]
-            return torch.tensor(_products(kernels, crops, threshold))
+            means = [np.mean([_own_mean(crop) for crop in crops]), np.mean(made.means)]
+            return torch.tensor([*_products(kernels, crops, threshold), *means])
 
-    sums = torch.stack(side_by_side(products, PARTS)).numpy()
-    made, there = sums.T
-    if there.sum() <= SEEN * there.std() * math.sqrt(PARTS):
+    made, there, own_means, means = torch.stack(side_by_side(sums_of, PARTS)).numpy().T
+    kept = _part(made, there)
+    return Calibration(kept, float(own_means.mean() - means.mean() / kept))
+
+
+def _part(made: Float, there: Float) -> float:
+    """The ratio of two sums; 1 where it is not known well enough."""
+    if there.sum() <= SEEN * there.std() * math.sqrt(len(there)):
         return 1.0
     kept = float(made.sum() / there.sum())
-    # Of a ratio of sums, from how the parts depart from it.
+    # From how the parts depart from it.
     error = float(np.sqrt(((made - kept * there) ** 2).sum()) / there.sum())
     return float(np.clip(kept, LEAST, 1.0)) if error < SURE else 1.0
 
 
-def _made(kernels: Kernels, channels: NDArray[np.float32]) -> NDArray[np.float32]:
-    with torch.no_grad():
-        return np.asarray(network.run(kernels, torch.from_numpy(channels)[None])[0].numpy())
+class _Made:
+    """What a network makes of channels; remembers the means."""
+
+    def __init__(self, kernels: Kernels) -> None:
+        self._kernels = kernels
+        self.means: list[float] = []  #: of what was made
+
+    def __call__(self, channels: NDArray[np.float32]) -> NDArray[np.float32]:
+        with torch.no_grad():
+            made = network.run(self._kernels, torch.from_numpy(channels)[None])[0].numpy()
+        self.means.append(float(made.mean(dtype=np.float64)))
+        return np.asarray(made)
+
+
+def _own_mean(crop: Crop) -> float:
+    """Mean of the plane, to which noise was added in one version and subtracted in the other."""
+    inner = slice(network.HALO, -network.HALO)
+    shown, target = crop.inputs[0, inner, inner].double(), crop.target.double()
+    return float((shown + STRENGTH**2 * target).mean() / (1 + STRENGTH**2))
 
 
 def _products(kernels: Kernels, crops: list[Crop], threshold: float) -> tuple[float, float]:
@@ -116,9 +148,13 @@ def _means(planes: torch.Tensor) -> NDArray[np.float64]:
     return np.asarray(functional.avg_pool2d(planes[:, None], SIDE).numpy(), dtype=np.float64)
 
 
-def with_contrast(weights: NDArray[np.float32], channels: int, kept: float) -> NDArray[np.float32]:
-    """Parameters of a network that makes up for what another one does not keep."""
-    scaled = weights.copy()
+def calibrated(
+    weights: NDArray[np.float32], channels: int, calibration: Calibration
+) -> NDArray[np.float32]:
+    """Parameters of a network that makes up for what another one's results lack."""
+    changed = weights.copy()
     shape = network.layer_shapes(channels)[-1]
-    scaled[-(math.prod(shape) + shape[0]) :] /= np.float32(kept)
-    return scaled
+    last = changed[-(math.prod(shape) + shape[0]) :]
+    last /= np.float32(calibration.kept)
+    last[-shape[0] :] += np.float32(calibration.shift)
+    return changed

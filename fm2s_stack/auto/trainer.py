@@ -12,7 +12,7 @@ from torch import Tensor
 from torch.nn import functional
 
 from fm2s_stack.auto import network
-from fm2s_stack.auto.contrast import contrast_kept, with_contrast
+from fm2s_stack.auto.contrast import calibrate, calibrated
 from fm2s_stack.auto.crops import draw_crop
 from fm2s_stack.auto.lesson import Lesson, stream_of
 from fm2s_stack.auto.recorrupt import Recorruption
@@ -122,11 +122,11 @@ def train(
     Returns
     -------
     weights, loss
-        Shape (parameter_count,), with what the network does not keep of changes made up for;
-        mean square error of the last steps, in units of the noise.
+        Shape (parameter_count,), with what the network does not keep of changes and light made
+        up for; mean square error of the last steps, in units of the noise.
     """
     trainer = Trainer(lesson, device)
     trainer.run(side_by_side, progress, pulse)
     weights = trainer.parameters.cpu().numpy()
-    kept = contrast_kept(lesson, weights, side_by_side, pulse)
-    return with_contrast(weights, lesson.channels, kept), trainer.loss
+    calibration = calibrate(lesson, weights, side_by_side, pulse)
+    return calibrated(weights, lesson.channels, calibration), trainer.loss
