@@ -51,11 +51,17 @@ def keeping(monkeypatch):
     return keep
 
 
-@pytest.mark.parametrize("part", [1.0, 0.8, 0.6])
+@pytest.mark.parametrize("part", [1.0, 0.9, 0.82])
 def test_the_part_that_is_kept_is_found_under_the_noise(keeping, part):
     keeping(part)
     weights = np.zeros(network.parameter_count(CHANNELS), np.float32)
     assert calibrate(lesson_of(4.0), weights).kept == pytest.approx(part, abs=0.02)
+
+
+def test_what_keeps_little_is_not_made_up_for_whole(keeping):
+    keeping(0.6)
+    weights = np.zeros(network.parameter_count(CHANNELS), np.float32)
+    assert calibrate(lesson_of(4.0), weights).kept == 0.8
 
 
 def test_what_is_kept_of_weak_changes_elsewhere_does_not_count(keeping, monkeypatch):

@@ -36,7 +36,9 @@ PARTS = (
     16  #: groups of crops that are computed side by side, and by whose scatter the error is known
 )
 FIRST_STREAM = 100  #: of the random streams: far from those of the training
-LEAST = 0.5  #: part that is kept; a network that kept less could not be made up for
+LEAST = (
+    0.8  #: part that is kept; what keeps less is not made up for whole: noise would grow too much
+)
 LIVELY = 5.0  #: deviations of the noise above the background where something happens
 SEEN = 5.0  #: errors by which changes must exceed none at all
 SURE = 0.04  #: error of the part, beyond which it is not corrected
