@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 from torch.nn import functional
 
 from fm2s_stack.auto import network
-from fm2s_stack.auto.crops import LOOKED_AT, Crop, draw_crop
+from fm2s_stack.auto.crops import Crop, draw_crop
 from fm2s_stack.auto.lesson import Lesson, stream_of
 from fm2s_stack.auto.level import square_deviation
 from fm2s_stack.auto.recorrupt import Recorruption
@@ -32,13 +32,9 @@ Kernels = list[tuple[torch.Tensor, torch.Tensor]]
 CROPS = 384  #: that it is measured on
 STRENGTH = 0.5  #: of the added noise: the network sees little more than it will have to do with
 SIDE = 8  #: of the squares whose means are compared, pixels: about a cell
-PARTS = (
-    16  #: groups of crops that are computed side by side, and by whose scatter the error is known
-)
+PARTS = 16  #: groups of crops, by whose scatter the error is known
 FIRST_STREAM = 100  #: of the random streams: far from those of the training
-LEAST = (
-    0.8  #: part that is kept; what keeps less is not made up for whole: noise would grow too much
-)
+LEAST = 0.8  #: part that is kept: making up for more would make noise grow too much
 LIVELY = 5.0  #: deviations of the noise above the background where something happens
 SEEN = 5.0  #: errors by which changes must exceed none at all
 SURE = 0.04  #: error of the part, beyond which it is not corrected
@@ -142,7 +138,7 @@ def _products(kernels: Kernels, crops: list[Crop], threshold: float) -> tuple[fl
 def _threshold(lesson: Lesson) -> float:
     """Mean of a square of the neighbours above which something happens there."""
     # Neighbours tell it: their noise is their own.
-    count = max(lesson.reach.count, LOOKED_AT.count) - 1
+    count = lesson.reach.looked_at.count - 1
     return LIVELY * square_deviation(lesson.noise, SIDE) / math.sqrt(count)
 
 

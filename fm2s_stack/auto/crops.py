@@ -24,7 +24,6 @@ from fm2s_stack.stack.frame_ranges import Bounds
 Float32 = NDArray[np.float32]
 Made = Callable[[Float32], Float32]  #: what a network makes, shape (y, x), of its channels
 
-LOOKED_AT = Reach(2, 2)  #: planes that tell the level where each is denoised by itself
 TURNED = 0.25  #: part of the crops whose windows are cut short, as those of first and last planes
 FLIPS = ((), (-1,), (-2,), (-1, -2))
 
@@ -131,7 +130,7 @@ def _pick(lesson: Lesson, random: np.random.Generator) -> _Site:
     components = lesson.folds.at(here.position)
     project = partial(components.project, other=here.other, origin=origin)
     # Planes that the network does not see may tell how bright it is there.
-    near = window if lesson.reach.count > 1 else run.window(LOOKED_AT, at)
+    near = window if lesson.reach.count > 1 else run.window(lesson.reach.looked_at, at)
     beside = [n for i, n in enumerate(near.planes[1:], 1) if i not in near.absent]
     others = scale.deviations(run.seen(beside, *wide)) if beside else deviations[:1]
     return _Site(
@@ -143,7 +142,7 @@ def _pick(lesson: Lesson, random: np.random.Generator) -> _Site:
         past=mean_of(scale.deviations(run.seen(window.past, *wide))),
         scale=scale,
         project=project,
-        near=others.mean(axis=0, dtype=np.float32),
+        near=mean_of(others),
         expected=expected_deviations(others, lesson.background.is_flat, lesson.noise, project),
     )
 

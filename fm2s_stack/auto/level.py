@@ -16,6 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.ndimage import uniform_filter
 
+from fm2s_stack.auto.channels import mean_of
 from fm2s_stack.noise_model import NoiseModel
 
 Float32 = NDArray[np.float32]
@@ -49,9 +50,9 @@ def expected_deviations(
     project
         Projects on the components of this part.
     """
-    near = others.mean(axis=0, dtype=np.float32)
     if is_flat:
-        return np.asarray(uniform_filter(near, SMOOTH))
+        return expected_level(others)
+    near = mean_of(others)
     told = project(near)
     more = uniform_filter(near - told, SQUARE)
     sure = np.abs(more) > SURE * square_deviation(noise, SQUARE) / math.sqrt(len(others))

@@ -40,6 +40,11 @@ class Reach:
         return 1 + self.before + self.after
 
     @property
+    def looked_at(self) -> Reach:
+        """The planes that tell of a plane while it is measured and trained on: some in any case."""
+        return self if self.count > 1 else Reach(2, 2)
+
+    @property
     def steps(self) -> tuple[int, ...]:
         """Distances of the planes of a whole window, the nearest first."""
         steps = [step for step in range(-self.before, self.after + 1) if step]

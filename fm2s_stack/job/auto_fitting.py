@@ -12,7 +12,7 @@ from fm2s_stack.auto.denoiser import NeighbourDenoiser
 from fm2s_stack.auto.lesson import Lesson
 from fm2s_stack.auto.network import parameter_count
 from fm2s_stack.auto.planewise import SIZE
-from fm2s_stack.auto.reach import Reach, reach_of
+from fm2s_stack.auto.reach import reach_of
 from fm2s_stack.auto.skewness import measure_skewness
 from fm2s_stack.auto.trainer import train
 from fm2s_stack.engine.device_pool import DevicePool
@@ -87,7 +87,7 @@ def train_auto(
     """
     runs = training_runs(stack, c, fit, window, along, denoiser.reach, progress)
     skewness = measure_skewness(
-        looks_of(runs, denoiser.background, _compared(denoiser.reach)), denoiser.noise
+        looks_of(runs, denoiser.background, denoiser.reach.looked_at), denoiser.noise
     )
     lesson = Lesson(
         runs=runs,
@@ -108,8 +108,3 @@ def train_auto(
             devices, lambda device: train(lesson, device, progress=told, pulse=pulse), pulse
         )
     )
-
-
-def _compared(reach: Reach) -> Reach:
-    """The planes that a plane is compared with, of which there must be some."""
-    return reach if reach.count > 1 else Reach(1, 1)

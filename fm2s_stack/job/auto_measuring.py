@@ -15,7 +15,7 @@ from fm2s_stack.auto.still import without_noise
 from fm2s_stack.image import StackAxis
 from fm2s_stack.job.auto_sampling import read_planes
 from fm2s_stack.job.deciding import LEAST_PLANES, has_background
-from fm2s_stack.job.planning import COMPONENT_PIXELS, STUDIED_PLANES
+from fm2s_stack.job.planning import COMPONENT_PIXELS, GROUP, LEAST_STUDIED, STUDIED_PLANES
 from fm2s_stack.job.sampling import spread
 from fm2s_stack.noise_model import NoiseModel
 from fm2s_stack.progress import Progress
@@ -23,8 +23,6 @@ from fm2s_stack.settings import FitSettings
 from fm2s_stack.stack.base import Stack
 from fm2s_stack.stack.reading import Box
 
-LEAST_STUDIED = 96  #: planes that components are told from
-GROUP = 4  #: consecutive planes, of whose mean components are told
 KNOT_PLANES = 16  #: by which the brightness at a knot is known, at least
 MOST_KNOTS = 32  #: at which it is known
 PROBES = 24  #: planes by which the background is judged

@@ -27,6 +27,8 @@ FIT_BYTES_PER_PIXEL = 24  #: raw, target, level, and what is read, while trainin
 WHOLE_BYTES_PER_PIXEL = 1500  #: hidden channels and their gradients, training whole planes
 TRAINED_PIXELS = 3 * 2**24  #: that -c auto is trained on at most, with all neighbours
 STUDIED_PLANES = 512  #: that the background is the mean of, at most
+GROUP = 4  #: consecutive planes, of whose mean components are told
+LEAST_STUDIED = 96  #: planes that components are told from, at least
 COMPONENT_PIXELS = 2**26  #: of the means that components are told from, at most
 PLANEWISE_BYTES = 2**28  #: of tiles, their estimates and equations, in a fit of planes themselves
 NOISE_PIXELS = 2**24  #: that the noise is measured on at most
@@ -89,7 +91,7 @@ def plan_stack(
             whole_planes=per_frame or fit.nan == "keep",
             fit_bytes=0
             if trained or (per_frame and not fit.is_planewise)
-            else fit_bytes(shape, fit, slots, _block_bytes(stack), stack.image.dtype.itemsize),
+            else fit_bytes(shape, fit, slots, _block_bytes(stack)),
             unit_fit_bytes=unit_fit if per_frame else 0,
             trust_bytes=_trust_bytes(shape, along),
             cut=cut,
@@ -110,12 +112,10 @@ def _slots(run: RunSettings) -> tuple[int, int]:
     return gpus, gpus + max(1, min(threads, FEEDING * gpus))
 
 
-def fit_bytes(
-    shape: Shape5, fit: FitSettings, fits_at_a_time: int, block_bytes: int, itemsize: int
-) -> int:
+def fit_bytes(shape: Shape5, fit: FitSettings, fits_at_a_time: int, block_bytes: int) -> int:
     """Bytes that training holds at its peak."""
     if isinstance(fit.preset, Auto) and not fit.is_planewise:
-        return _auto_bytes(shape, fits_at_a_time, block_bytes, itemsize)
+        return _auto_bytes(shape, fits_at_a_time, block_bytes)
     planes, pixels = shape[0] * shape[2], shape[3] * shape[4]
     if pixels <= FIT_PIXELS:
         trained, largest = min(affordable_planes(pixels, FIT_PLANES), planes) * pixels, pixels
@@ -132,14 +132,15 @@ def fit_bytes(
     return (1 if fit.mode == "frame" else fits_at_a_time) * one + measured
 
 
-def _auto_bytes(shape: Shape5, fits_at_a_time: int, block_bytes: int, itemsize: int) -> int:
+def _auto_bytes(shape: Shape5, fits_at_a_time: int, block_bytes: int) -> int:
     """Bytes that measuring and training hold for ``-c auto`` at their peak."""
     planes, pixels = shape[0] * shape[2], shape[3] * shape[4]
-    held = min(COMPONENT_PIXELS, min(shape[0] * shape[2], STUDIED_PLANES) * pixels // 4)
-    # Means of four as float32, listed and stacked; the mean of all, and the sums it is made of.
+    held = min(COMPONENT_PIXELS, min(shape[0] * shape[2], STUDIED_PLANES) * pixels // GROUP)
+    # Means of groups as float32, listed and stacked; the mean of all, and the sums it is made of.
     studied = 2 * 4 * held + 40 * min(STUDIED_PIXELS, shape[2] * pixels)
-    # Components of float16, at most 16, of the whole and of each fold; and the mean.
-    stored = 5 * 16 * 2 * min(STUDIED_PIXELS, shape[2] * pixels)
+    # The mean; and components of float16, at most 16, of the whole and of each fold.
+    told = min(COMPONENT_PIXELS * GROUP // LEAST_STUDIED, shape[2] * pixels)
+    stored = 4 * min(STUDIED_PIXELS, shape[2] * pixels) + 5 * 16 * 2 * told
     trained = 8 * min(TRAINED_PIXELS, planes * pixels)
     noise = NOISE_BYTES_PER_PIXEL * min(NOISE_PIXELS, planes * pixels)
     return max(studied, noise, fits_at_a_time * (trained + 2 * block_bytes)) + stored
