@@ -117,7 +117,7 @@ def test_any_plane_is_computed_again_from_the_output_alone(plain):
 
 def test_networks_of_another_movie_bring_no_background_of_it(plain, tmp_path):
     lender = tmp_path / "lender.zarr"
-    denoise_stack(open_stack(plain[0]), lender, replace(QUICK, draws=150))
+    denoise_stack(open_stack(plain[0]), lender, replace(QUICK, draws=60))
     other = write_movie(tmp_path / "other.tif", frames=40, background=0.2)
     denoise_stack(open_stack(other), tmp_path / "out.zarr", fit_from=lender)
     made = pixels(tmp_path / "out.zarr").mean(dtype=float)
