@@ -12,6 +12,7 @@ from fm2s_stack.auto import network
 from fm2s_stack.auto.background import Background, flat_background
 from fm2s_stack.auto.channels import channel_count
 from fm2s_stack.auto.denoiser import NeighbourDenoiser
+from fm2s_stack.auto.numbers import packed
 from fm2s_stack.auto.reach import Reach
 from fm2s_stack.fm2s.intensity import IntensityMap
 from fm2s_stack.noise_model import NoiseModel
@@ -59,10 +60,10 @@ def noise_of(
 
 
 def some_weights(planes: int, seed: int = 0, strength: float = 0.02) -> NDArray[np.float32]:
-    """Parameters of a network that does add something, for windows of so many planes."""
+    """The fit of a network that does add something, for windows of so many planes."""
     stream = torch.Generator().manual_seed(seed)
     flat = network.initial_parameters(channel_count(planes), stream)
-    return (flat + strength * torch.randn(flat.shape, generator=stream)).numpy()
+    return packed((flat + strength * torch.randn(flat.shape, generator=stream)).numpy(), 0.3)
 
 
 def denoiser_of(

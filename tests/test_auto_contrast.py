@@ -1,16 +1,17 @@
 """What a network keeps of changes is known, and made up for."""
 
-from dataclasses import replace
-
 import numpy as np
 import pytest
 import torch
 
-from fm2s_stack.auto import contrast, network
+from fm2s_stack.auto import calibration, contrast, network
 from fm2s_stack.auto.background import Place, flat_background
+from fm2s_stack.auto.calibration import calibrated
 from fm2s_stack.auto.channels import channel_count
-from fm2s_stack.auto.contrast import Calibration, calibrate, calibrated
+from fm2s_stack.auto.contrast import kept_contrast
 from fm2s_stack.auto.lesson import Lesson, Run
+from fm2s_stack.auto.light import lost_light
+from fm2s_stack.auto.numbers import unpacked
 from fm2s_stack.auto.reach import Reach
 from fm2s_stack.auto.skewness import Skewness
 from fm2s_stack.noise_model import NoiseModel
@@ -55,13 +56,13 @@ def keeping(monkeypatch):
 def test_the_part_that_is_kept_is_found_under_the_noise(keeping, part):
     keeping(part)
     weights = np.zeros(network.parameter_count(CHANNELS), np.float32)
-    assert calibrate(lesson_of(4.0), weights).kept == pytest.approx(part, abs=0.02)
+    assert kept_contrast(lesson_of(4.0), weights) == pytest.approx(part, abs=0.02)
 
 
 def test_what_keeps_little_is_not_made_up_for_whole(keeping):
     keeping(0.6)
     weights = np.zeros(network.parameter_count(CHANNELS), np.float32)
-    assert calibrate(lesson_of(4.0), weights).kept == 0.8
+    assert kept_contrast(lesson_of(4.0), weights) == 0.8
 
 
 def test_what_is_kept_of_weak_changes_elsewhere_does_not_count(keeping, monkeypatch):
@@ -80,13 +81,13 @@ def test_what_is_kept_of_weak_changes_elsewhere_does_not_count(keeping, monkeypa
         lambda kernels, shown: of_strong_ones_alone(kernels, smooth(shown, 9, 1, 4)),
     )
     weights = np.zeros(network.parameter_count(CHANNELS), np.float32)
-    assert calibrate(lesson, weights).kept > 0.75
+    assert kept_contrast(lesson, weights) > 0.75
 
 
 def test_nothing_is_made_up_for_where_nothing_changes(keeping):
     keeping(0.7)
     weights = np.zeros(network.parameter_count(CHANNELS), np.float32)
-    assert calibrate(lesson_of(0.0), weights).kept == 1.0
+    assert kept_contrast(lesson_of(0.0), weights) == 1.0
 
 
 @pytest.mark.parametrize("part", [1.0, 0.7])
@@ -95,18 +96,22 @@ def test_the_light_that_is_lost_is_found(keeping, monkeypatch, part):
     whole = contrast.network.run
     monkeypatch.setattr(contrast.network, "run", lambda kernels, shown: whole(kernels, shown) - 0.1)
     weights = np.zeros(network.parameter_count(CHANNELS), np.float32)
-    lesson = replace(lesson_of(4.0), crop=48)
-    found = calibrate(lesson, weights)
+    lesson = lesson_of(4.0)
     mean = (lesson.runs[0].planes.mean() - 100) / 5
-    lost = mean - (part * mean - 0.1) / found.kept
-    assert found.shift == pytest.approx(lost, abs=0.02)
+    # Sites are blocks of the middle of the cell and of what is around it, and of neither alone.
+    lost = mean - (part * mean - 0.1)
+    assert lost_light(lesson, weights, 0.0) == pytest.approx(lost, abs=0.03)
 
 
-def test_a_network_that_is_made_up_for_gives_that_much_more():
+def test_a_network_that_is_made_up_for_gives_that_much_more(monkeypatch):
+    monkeypatch.setattr(calibration, "kept_contrast", lambda *asked: 0.8)
+    monkeypatch.setattr(calibration, "measure_heed", lambda *asked: 0.5)
+    monkeypatch.setattr(calibration, "lost_light", lambda *asked: 0.25)
     stream = torch.Generator().manual_seed(1)
     weights = torch.randn(network.parameter_count(CHANNELS), generator=stream).numpy() * 0.05
     shown = torch.randn((2, CHANNELS, 32, 32), generator=stream)
     before = network.run(network.layers(torch.from_numpy(weights), CHANNELS), shown)
-    scaled = torch.from_numpy(calibrated(weights, CHANNELS, Calibration(0.8, 0.25)))
-    after = network.run(network.layers(scaled, CHANNELS), shown)
+    changed, heed = unpacked(calibrated(lesson_of(4.0), weights))
+    after = network.run(network.layers(torch.from_numpy(changed), CHANNELS), shown)
     torch.testing.assert_close(after, before / 0.8 + 0.25)
+    assert heed == 0.5

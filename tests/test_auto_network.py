@@ -14,6 +14,7 @@ from fm2s_stack.auto.background import Background, Place
 from fm2s_stack.auto.channels import channel_count
 from fm2s_stack.auto.components import BLOCK, Components
 from fm2s_stack.auto.denoiser import NeighbourDenoiser, Seen
+from fm2s_stack.auto.numbers import packed
 from fm2s_stack.auto.reach import Reach
 from fm2s_stack.errors import NonFinitePixels, StoppedEarly
 from fm2s_stack.fm2s.tiles import TILE
@@ -22,7 +23,7 @@ HALO = network.HALO
 
 
 def kernels_of(planes: int) -> list[tuple[torch.Tensor, torch.Tensor]]:
-    return network.layers(torch.from_numpy(some_weights(planes)), channel_count(planes))
+    return network.layers(torch.from_numpy(some_weights(planes)[:-1]), channel_count(planes))
 
 
 @pytest.mark.parametrize("planes", [1, 3, 9])
@@ -89,7 +90,7 @@ def some_components(shape: tuple[int, int, int]) -> Components:
 def untrained(**told) -> NeighbourDenoiser:
     made = denoiser_of(**told)
     flat = network.initial_parameters(channel_count(made.reach.count), torch.Generator())
-    return replace(made, weights=flat.numpy()[None])
+    return replace(made, weights=packed(flat.numpy(), 0.0)[None])
 
 
 @pytest.mark.parametrize("shape", [(6, 21, 33), (6, TILE + 9, TILE + 4)])
@@ -104,7 +105,7 @@ def test_an_untrained_network_returns_the_background(shape):
 
 def test_what_is_added_is_in_units_of_the_noise_at_the_background():
     made = untrained(background=uneven((1, 8, 8), 1), noise=noise_of(2.0, 5.0))
-    flat = torch.from_numpy(made.weights[0])
+    flat = torch.from_numpy(made.weights[0, :-1])
     network.layers(flat, channel_count(3))[-1][1][:] = 1.0  # adds one deviation everywhere
     got = made(movie((3, 8, 8)), dtype="float64")
     level = made.background.mean[0].astype(float)

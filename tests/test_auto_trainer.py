@@ -17,6 +17,7 @@ from fm2s_stack.auto.background import Background, Place, flat_background
 from fm2s_stack.auto.channels import channel_count
 from fm2s_stack.auto.crops import Crop, draw_crop
 from fm2s_stack.auto.lesson import Lesson, Run, stream_of
+from fm2s_stack.auto.numbers import fit_size
 from fm2s_stack.auto.reach import Reach, reach_of
 from fm2s_stack.auto.recorrupt import Recorruption
 from fm2s_stack.auto.skewness import Skewness
@@ -88,7 +89,7 @@ def test_the_seed_matters_and_nothing_else_that_is_random():
     torch.manual_seed(2)
     np.testing.assert_array_equal(train(lesson)[0], weights)
     others, _ = train(replace(lesson, seed=8))
-    assert weights.shape == others.shape == (network.parameter_count(channel_count(3)),)
+    assert weights.shape == others.shape == (fit_size(channel_count(3)),)
     assert np.mean(others != weights) > 0.9
 
 

@@ -45,6 +45,7 @@ def result(**changes):
 def test_every_key_of_the_attribute_is_documented_and_filled(tmp_path):
     sealed(tmp_path / "o.zarr", random_pixels((2, 1, 1, 8, 8), "uint8"), axes="tyx")
     terms = {"intensity": [], "noise": [], "terms": {}, "token": "ab", "plan": {"units": 7}}
+    terms["photometry"] = [None]
     set_attributes(tmp_path / "o.zarr", **job(), **terms, **result())
     assert set(read_attributes(tmp_path / "o.zarr")) == set(provenance.KEYS)
 

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import numpy as np
 from numpy.typing import NDArray
 
+from fm2s_stack.auto.level_map import LevelMap, no_map
 from fm2s_stack.fm2s.blending import shares_at
 
 
@@ -32,6 +33,7 @@ class Background:
     #: of lengths 1 where the background is the same everywhere
     positions: NDArray[np.float64]  #: of the knots along the stack axis, ascending
     lines: NDArray[np.float64]  #: lift (grey levels) and factor, shape (knots, others, 2)
+    level_map: LevelMap = field(default_factory=no_map)  #: what the mean has of it
 
     @property
     def is_flat(self) -> bool:

@@ -62,26 +62,69 @@ class Components:
             Row and column of the plane at which it begins, multiples of `BLOCK`.
         """
         result = np.zeros_like(deviations)
-        if not len(self.bases):
-            return result
-        starts = np.concatenate([[0], np.cumsum(self.ranks)]).reshape(-1)
-        width = self.ranks.shape[2]
-        for y, x in _corners(deviations.shape):
-            row, column = (origin[0] + y) // BLOCK, (origin[1] + x) // BLOCK
-            number = (other * self.ranks.shape[1] + row) * width + column
-            basis = self.bases[starts[number] : starts[number + 1]]
-            if not len(basis):
-                continue
-            block = deviations[y : y + BLOCK, x : x + BLOCK]
-            own = (
-                basis[:, : block.shape[0], : block.shape[1]]
-                .reshape(len(basis), -1)
-                .astype(np.float32)
-            )
-            result[y : y + BLOCK, x : x + BLOCK] = (own.T @ (own @ block.ravel())).reshape(
-                block.shape
-            )
+        for block, basis in self.blocks(deviations.shape, other, origin):
+            pixels = deviations[block]
+            result[block] = (basis.T @ (basis @ pixels.ravel())).reshape(pixels.shape)
         return result
+
+    def heeded(
+        self, own: Float32, made: Float32, heed: float, other: int, origin: tuple[int, int]
+    ) -> Float32:
+        """What was made of a plane, brought nearer to the plane itself where something happens.
+
+        Of what the plane shows of a component beyond what was made of it, the part
+        ``heed * size**2 / (1 + heed * size**2)`` is added, where `size` is how much of the
+        component was made. Calm blocks keep what was made, and a plane's noise stays out of them.
+
+        Parameters
+        ----------
+        own, made
+            Deviations, as for `project`.
+        heed
+            0: nothing is added. Half is, of a change of ``heed**-0.5`` deviations of the noise.
+        other, origin
+            As for `project`.
+        """
+        if not heed:
+            return made
+        result = made.copy()
+        for block, basis in self.blocks(made.shape, other, origin):
+            size, there = basis @ made[block].ravel(), basis @ own[block].ravel()
+            more = basis.T @ (part_heeded(size, heed) * (there - size))
+            result[block] += more.reshape(made[block].shape)
+        return result
+
+    def blocks(
+        self, shape: tuple[int, ...], other: int, origin: tuple[int, int]
+    ) -> Iterator[tuple[tuple[slice, slice], Float32]]:
+        """Rows and columns of each block of a part of a plane, and its basis (rank, pixels).
+
+        Parameters
+        ----------
+        shape
+            Of the part: whole blocks, fewer pixels only where the plane ends.
+        other, origin
+            As for `project`. Blocks without components are left out.
+        """
+        if not len(self.bases):
+            return
+        starts = np.concatenate([[0], np.cumsum(self.ranks)])
+        _, rows, columns = self.ranks.shape
+        for y, x in _corners(shape):
+            row, column = (origin[0] + y) // BLOCK, (origin[1] + x) // BLOCK
+            number = (other * rows + row) * columns + column
+            own = self.bases[starts[number] : starts[number + 1]]
+            if len(own):
+                block = slice(y, min(y + BLOCK, shape[0])), slice(x, min(x + BLOCK, shape[1]))
+                height, width = block[0].stop - y, block[1].stop - x
+                inside = own[:, :height, :width].reshape(len(own), -1)
+                yield block, inside.astype(np.float32)
+
+
+def part_heeded(size: NDArray[np.float32], heed: float) -> NDArray[np.float32]:
+    """Part of what a plane shows beyond what was made of it that is believed, by `size` made."""
+    square = np.float32(heed) * size * size
+    return np.asarray(square / (1 + square))
 
 
 def _corners(shape: tuple[int, ...]) -> Iterator[tuple[int, int]]:

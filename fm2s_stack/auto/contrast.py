@@ -1,4 +1,4 @@
-"""How much of a recording's changes and light a network keeps, measured on the recording.
+"""How much of a recording's changes a network keeps, measured on the recording.
 
 A network that makes the least square error makes changes smaller where noise hides them, weak ones
 more than strong ones; it is the strong ones whose size is made right. With two versions of a plane
@@ -10,7 +10,7 @@ recording's own is there, or their errors are not: what the network makes tells 
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from functools import partial
 
 import numpy as np
 import torch
@@ -27,7 +27,6 @@ from fm2s_stack.fm2s.fit import one_thread
 from fm2s_stack.progress import Pulse, unheard
 
 Float = NDArray[np.float64]
-Kernels = list[tuple[torch.Tensor, torch.Tensor]]
 
 CROPS = 384  #: that it is measured on
 STRENGTH = 0.5  #: of the added noise: the network sees little more than it will have to do with
@@ -40,21 +39,13 @@ SEEN = 5.0  #: errors by which changes must exceed none at all
 SURE = 0.04  #: error of the part, beyond which it is not corrected
 
 
-@dataclass(frozen=True)
-class Calibration:
-    """What a network's results lack."""
-
-    kept: float = 1.0  #: part of strong changes around the background that they hold
-    shift: float = 0.0  #: what their mean, changes made up for, is too low by, units of the noise
-
-
-def calibrate(
+def kept_contrast(
     lesson: Lesson,
     weights: NDArray[np.float32],
     side_by_side: SideBySide = in_turn,
     pulse: Pulse = unheard,
-) -> Calibration:
-    """Measure what a network's results lack, on the recording.
+) -> float:
+    """The part of strong changes that a network keeps, measured on the recording.
 
     Parameters
     ----------
@@ -69,27 +60,25 @@ def calibrate(
 
     Returns
     -------
-    Calibration
-        The part kept is `LEAST` to 1; 1 where it cannot be known well enough, as in a recording
-        in which nothing changes.
+    float
+        `LEAST` to 1; 1 where it cannot be known well enough, as in a recording in which nothing
+        changes.
     """
     kernels = network.layers(torch.from_numpy(weights), lesson.channels)
     recorruption, threshold = Recorruption(lesson.noise, lesson.skewness), _threshold(lesson)
+    made_of = partial(network.made, kernels)
 
     def sums_of(part: int) -> torch.Tensor:
         pulse()
-        stream, made = stream_of(lesson, FIRST_STREAM + part), _Made(kernels)
+        stream = stream_of(lesson, FIRST_STREAM + part)
         with one_thread():
             crops = [
-                draw_crop(lesson, recorruption, stream, STRENGTH, made)
+                draw_crop(lesson, recorruption, stream, STRENGTH, made_of)
                 for _ in range(CROPS // PARTS)
             ]
-            means = [np.mean([_own_mean(crop) for crop in crops]), np.mean(made.means)]
-            return torch.tensor([*_products(kernels, crops, threshold), *means])
+            return torch.tensor(_products(kernels, crops, threshold))
 
-    made, there, own_means, means = torch.stack(side_by_side(sums_of, PARTS)).numpy().T
-    kept = _part(made, there)
-    return Calibration(kept, float(own_means.mean() - means.mean() / kept))
+    return _part(*torch.stack(side_by_side(sums_of, PARTS)).numpy().T)
 
 
 def _part(made: Float, there: Float) -> float:
@@ -102,28 +91,7 @@ def _part(made: Float, there: Float) -> float:
     return float(np.clip(kept, LEAST, 1.0)) if error < SURE else 1.0
 
 
-class _Made:
-    """What a network makes of channels; remembers the means."""
-
-    def __init__(self, kernels: Kernels) -> None:
-        self._kernels = kernels
-        self.means: list[float] = []  #: of what was made
-
-    def __call__(self, channels: NDArray[np.float32]) -> NDArray[np.float32]:
-        with torch.no_grad():
-            made = network.run(self._kernels, torch.from_numpy(channels)[None])[0].numpy()
-        self.means.append(float(made.mean(dtype=np.float64)))
-        return np.asarray(made)
-
-
-def _own_mean(crop: Crop) -> float:
-    """Mean of the plane, to which noise was added in one version and subtracted in the other."""
-    inner = slice(network.HALO, -network.HALO)
-    shown, target = crop.inputs[0, inner, inner].double(), crop.target.double()
-    return float((shown + STRENGTH**2 * target).mean() / (1 + STRENGTH**2))
-
-
-def _products(kernels: Kernels, crops: list[Crop], threshold: float) -> tuple[float, float]:
+def _products(kernels: network.Kernels, crops: list[Crop], threshold: float) -> tuple[float, float]:
     """Products of results, and of their inputs, with the other versions of lively squares."""
     inputs = torch.stack([crop.inputs for crop in crops])
     with torch.no_grad():
@@ -144,15 +112,3 @@ def _threshold(lesson: Lesson) -> float:
 
 def _means(planes: torch.Tensor) -> NDArray[np.float64]:
     return np.asarray(functional.avg_pool2d(planes[:, None], SIDE).numpy(), dtype=np.float64)
-
-
-def calibrated(
-    weights: NDArray[np.float32], channels: int, calibration: Calibration
-) -> NDArray[np.float32]:
-    """Parameters of a network that makes up for what another one's results lack."""
-    changed = weights.copy()
-    shape = network.layer_shapes(channels)[-1]
-    last = changed[-(math.prod(shape) + shape[0]) :]
-    last /= np.float32(calibration.kept)
-    last[-shape[0] :] += np.float32(calibration.shift)
-    return changed

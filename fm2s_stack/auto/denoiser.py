@@ -18,6 +18,8 @@ from fm2s_stack.auto.components import BLOCK, Components, no_components
 from fm2s_stack.auto.cut import cut, mirrored, widened, within
 from fm2s_stack.auto.filling import fill_tiles
 from fm2s_stack.auto.folds import Folds, no_folds
+from fm2s_stack.auto.level_map import LevelMap
+from fm2s_stack.auto.numbers import unpacked
 from fm2s_stack.auto.reach import Reach, Window
 from fm2s_stack.fm2s.blending import shares_at
 from fm2s_stack.fm2s.fit import one_thread
@@ -29,7 +31,6 @@ from fm2s_stack.progress import Pulse, unheard
 from fm2s_stack.settings import Auto, NanPolicy, Precision
 
 Planes = NDArray[np.generic]
-Kernels = list[tuple[Tensor, Tensor]]
 
 HALO = max(network.HALO, BLOCK)  #: of cuts on the grid of tiles, which is one of blocks too
 
@@ -38,6 +39,7 @@ STUDY = (
     "background",
     "background_positions",
     "background_lines",
+    "background_map",
     "component_ranks",
     "components",
 )
@@ -45,8 +47,8 @@ STUDY = (
 
 def from_study(arrays: Mapping[str, NDArray[Any]]) -> tuple[Background, Components]:
     """Background and components from `NeighbourDenoiser.study`."""
-    mean, positions, lines, ranks, bases = (arrays[name] for name in STUDY)
-    return Background(mean, positions, lines), Components(ranks, bases)
+    mean, positions, lines, shifts, ranks, bases = (arrays[name] for name in STUDY)
+    return Background(mean, positions, lines, LevelMap(*shifts)), Components(ranks, bases)
 
 
 @dataclass(frozen=True, eq=False)
@@ -74,6 +76,15 @@ class Seen:
 
 
 @dataclass(frozen=True, eq=False)
+class _Network:
+    """One that makes a plane, or a part of it."""
+
+    kernels: network.Kernels
+    heed: float  #: of the plane itself, as `Components.heeded`
+    share: float  #: of its result in the plane
+
+
+@dataclass(frozen=True, eq=False)
 class NeighbourDenoiser:
     """The networks of one channel, which make a plane of itself and its neighbours.
 
@@ -81,7 +92,7 @@ class NeighbourDenoiser:
     gets both results, blended linearly, so that no step appears where one takes over.
     """
 
-    weights: NDArray[np.float32]  #: parameters, shape (networks, parameter_count)
+    weights: NDArray[np.float32]  #: what was fitted, shape (networks, fit_size)
     positions: NDArray[np.float64]  #: where along the stack each network applies, ascending
     background: Background  #: of the recording
     noise: NoiseModel  #: of the recording, as measured
@@ -103,6 +114,7 @@ class NeighbourDenoiser:
             "background": self.background.mean,
             "background_positions": self.background.positions,
             "background_lines": self.background.lines,
+            "background_map": self.background.level_map.as_array(),
             "component_ranks": self.components.ranks,
             "components": self.components.bases,
         }
@@ -181,15 +193,15 @@ class NeighbourDenoiser:
             If the plane has NaN and the result's type cannot hold it.
         """
         own_plane, light = window.planes[0], window.light[0]
-        kernels = [
-            (share, self._kernels(i, device))
+        networks = [
+            self._network(i, share, device)
             for i, share in shares_at(self.positions, place.position)
         ]
         clipped = fill_tiles(
             own_plane,
             core,
             result,
-            lambda tile: self._levels(window, place, tile, kernels),
+            lambda tile: self._levels(window, place, tile, networks),
             self.noise.saturation,
             pulse,
         )
@@ -212,20 +224,22 @@ class NeighbourDenoiser:
     def _name(self, position: float) -> str:
         return f"plane {position:g} of channel {self.channel}"
 
-    def _kernels(self, number: int, device: str) -> Kernels:
+    def _network(self, number: int, share: float, device: str) -> _Network:
         dtype = torch.bfloat16 if self.precision == "bf16" else torch.float32
-        flat = torch.from_numpy(self.weights[number].copy()).to(device, dtype)
+        weights, heed = unpacked(self.weights[number])
+        flat = torch.from_numpy(weights.copy()).to(device, dtype)
         found = network.layers(flat, channel_count(self.reach.count))
-        return [
+        kernels = [
             (kernel.contiguous(memory_format=torch.channels_last), bias) for kernel, bias in found
         ]
+        return _Network(kernels, heed, share)
 
     def _levels(
         self,
         window: Seen,
         place: Place,
         tile: Tile,
-        kernels: list[tuple[float, Kernels]],
+        networks: list[_Network],
     ) -> NDArray[np.float64]:
         """A tile of the result, grey levels."""
         y, x = (
@@ -234,11 +248,15 @@ class NeighbourDenoiser:
         )
         scale, shown = self._shown(window, place, (y.read, x.read))
         tensor = torch.from_numpy(mirrored(shown, y, x))
-        made = sum(share * self._run(layers, tensor) for share, layers in kernels)
-        rows, columns = (b - a for a, b in (tile.rows, tile.columns))
-        around = (tile.rows[0] - y.read.start, tile.columns[0] - x.read.start)
-        inner = (slice(around[0], around[0] + rows), slice(around[1], around[1] + columns))
-        return scale.part(inner).levels(np.asarray(made)[:rows, :columns])
+        inner = within(slice(*tile.rows), y.read), within(slice(*tile.columns), x.read)
+        own, corner = shown[0][inner], (tile.rows[0], tile.columns[0])
+        origin = (place.origin[0] + corner[0], place.origin[1] + corner[1])
+        made = np.zeros(own.shape, np.float32)
+        for each in networks:
+            part = self._run(each.kernels, tensor)[: own.shape[0], : own.shape[1]]
+            heeded = self.components.heeded(own, part, each.heed, place.other, origin)
+            made += np.float32(each.share) * heeded
+        return scale.part(inner).levels(made)
 
     def _shown(
         self, window: Seen, place: Place, read: tuple[slice, slice]
@@ -263,7 +281,7 @@ class NeighbourDenoiser:
         part = scale.part(inner)
         return part, channels_of(near[:, *inner], part, window.missing, projected)
 
-    def _run(self, kernels: Kernels, shown: Tensor) -> NDArray[np.float32]:
+    def _run(self, kernels: network.Kernels, shown: Tensor) -> NDArray[np.float32]:
         kernel = kernels[0][0]
         with one_thread(), torch.no_grad():
             made = network.run(kernels, shown[None].to(kernel.device, kernel.dtype))

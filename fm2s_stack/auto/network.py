@@ -11,9 +11,13 @@ import math
 from collections.abc import Sequence
 from itertools import pairwise
 
+import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
 from torch.nn import functional
+
+Kernels = Sequence[tuple[Tensor, Tensor]]  #: and biases, of each layer
 
 SQUARE = 2  #: pixels of a side that are computed together
 WIDTH = 32  #: channels of a hidden layer
@@ -58,7 +62,7 @@ def layers(flat: Tensor, channels: int) -> list[tuple[Tensor, Tensor]]:
     return found
 
 
-def run(kernels: Sequence[tuple[Tensor, Tensor]], planes: Tensor) -> Tensor:
+def run(kernels: Kernels, planes: Tensor) -> Tensor:
     """What the network makes of its channels.
 
     Parameters
@@ -77,3 +81,9 @@ def run(kernels: Sequence[tuple[Tensor, Tensor]], planes: Tensor) -> Tensor:
     for kernel, bias in kernels[:-1]:
         hidden = functional.leaky_relu(functional.conv2d(hidden, kernel, bias), SLOPE, inplace=True)
     return functional.pixel_shuffle(functional.conv2d(hidden, *kernels[-1]), SQUARE)[:, 0]
+
+
+def made(kernels: Kernels, channels: NDArray[np.float32]) -> NDArray[np.float32]:
+    """What the network makes of the channels of one plane, shape (y, x); as `run`."""
+    with torch.no_grad():
+        return np.asarray(run(kernels, torch.from_numpy(channels)[None])[0].numpy())

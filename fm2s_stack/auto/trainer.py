@@ -12,7 +12,7 @@ from torch import Tensor
 from torch.nn import functional
 
 from fm2s_stack.auto import network
-from fm2s_stack.auto.contrast import calibrate, calibrated
+from fm2s_stack.auto.calibration import calibrated
 from fm2s_stack.auto.crops import draw_crop
 from fm2s_stack.auto.lesson import Lesson, stream_of
 from fm2s_stack.auto.recorrupt import Recorruption
@@ -121,12 +121,11 @@ def train(
 
     Returns
     -------
-    weights, loss
-        Shape (parameter_count,), with what the network does not keep of changes and light made
-        up for; mean square error of the last steps, in units of the noise.
+    numbers, loss
+        As `calibrated`, what the network does not keep of changes and light made up for; mean
+        square error of the last steps, in units of the noise.
     """
     trainer = Trainer(lesson, device)
     trainer.run(side_by_side, progress, pulse)
     weights = trainer.parameters.cpu().numpy()
-    calibration = calibrate(lesson, weights, side_by_side, pulse)
-    return calibrated(weights, lesson.channels, calibration), trainer.loss
+    return calibrated(lesson, weights, side_by_side, pulse), trainer.loss

@@ -7,10 +7,10 @@ from functools import partial
 
 import numpy as np
 
+from fm2s_stack.auto import numbers
 from fm2s_stack.auto.channels import channel_count
 from fm2s_stack.auto.denoiser import NeighbourDenoiser
 from fm2s_stack.auto.lesson import Lesson
-from fm2s_stack.auto.network import parameter_count
 from fm2s_stack.auto.planewise import SIZE
 from fm2s_stack.auto.reach import reach_of
 from fm2s_stack.auto.skewness import measure_skewness
@@ -46,7 +46,7 @@ def measure_auto(
     studied = study(stack, c, fit, along, noise, told)
     reach = reach_of(auto.neighbours or 0, causal=auto.causal)
     return NeighbourDenoiser(
-        weights=np.empty((0, parameter_count(channel_count(reach.count))), np.float32),
+        weights=np.empty((0, fit_size(auto)), np.float32),
         positions=np.empty(0),
         background=studied.background,
         components=studied.components,
@@ -63,7 +63,7 @@ def measure_auto(
 def fit_size(auto: Auto) -> int:
     """Numbers of a network, or of what is fitted in its place."""
     reach = reach_of(auto.neighbours or 0, causal=auto.causal)
-    return SIZE if auto.alone else parameter_count(channel_count(reach.count))
+    return SIZE if auto.alone else numbers.fit_size(channel_count(reach.count))
 
 
 def train_auto(

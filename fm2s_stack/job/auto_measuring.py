@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import partial
 
 import numpy as np
@@ -69,7 +69,7 @@ def study(
         return Study(flat)
     # Counted without excluded frames, so that each knot is of as many.
     places = np.interp(background.positions, np.arange(len(stack.kept)), stack.kept)
-    background = Background(background.mean, places + stack.t_start, background.lines)
+    background = replace(background, positions=places + stack.t_start)
     background = without_noise(background, noise, read.count, pulse)
     if not read.groups:
         return Study(background)

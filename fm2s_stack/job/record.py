@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 
 from fm2s_stack.auto.denoiser import NeighbourDenoiser
+from fm2s_stack.auto.numbers import unpacked
 from fm2s_stack.auto.planewise import PlanewiseDenoiser
 from fm2s_stack.engine.job import AnyDenoiser
 from fm2s_stack.image import StackAxis
@@ -121,6 +122,7 @@ def freeze(wanted: Wanted, denoisers: Sequence[AnyDenoiser], plan: Plan, fit_sec
     frozen = {
         "token": token,
         "weights_sha256": sha256 or None,
+        "photometry": [_photometry(denoiser) for denoiser in denoisers],
         "plan": {**asdict(cut), "along": plan.along, "units": len(plan.units)},
         "timings": {"fit": round(fit_seconds, 3)},
     }
@@ -163,6 +165,18 @@ def _noise(denoiser: AnyDenoiser) -> dict[str, object] | None:
     if isinstance(denoiser, NeighbourDenoiser | PlanewiseDenoiser):
         return denoiser.noise.as_json()
     return None
+
+
+def _photometry(denoiser: AnyDenoiser) -> dict[str, object] | None:
+    """What was measured to make up for what denoising takes; None but for networks of auto."""
+    if not isinstance(denoiser, NeighbourDenoiser):
+        return None
+    shifts = denoiser.background.level_map
+    return {
+        "levels": [round(level, 3) for level in shifts.levels.tolist()],
+        "shifts": [round(shift, 4) for shift in shifts.shifts.tolist()],
+        "heed": [round(unpacked(numbers)[1], 6) for numbers in denoiser.weights],
+    }
 
 
 def _intensity(denoiser: AnyDenoiser) -> dict[str, object]:

@@ -20,7 +20,7 @@ from fm2s_stack.fm2s.denoiser import Denoiser
 from fm2s_stack.fm2s.intensity import IntensityMap
 from fm2s_stack.fm2s.network import COLLAPSED
 from fm2s_stack.noise_model import NoiseModel
-from fm2s_stack.settings import Auto, NanPolicy, Precision, Preset
+from fm2s_stack.settings import PIXEL_VERSION, Auto, NanPolicy, Precision, Preset
 from fm2s_stack.store.attributes import read_attributes, require_complete
 from fm2s_stack.store.studies import read_study
 from fm2s_stack.store.weights import read_weights, stored_weights_sha256
@@ -156,11 +156,18 @@ class _Told:
     def of(cls, path: str | Path) -> _Told:
         told = read_attributes(path)
         try:
+            preset = preset_of(told["preset"])
+            if isinstance(preset, Auto) and told["pixel_version"] != PIXEL_VERSION:
+                raise OutputError(
+                    f"{path}: its networks are of -c auto in pixel version "
+                    f"{told['pixel_version']}, expected {PIXEL_VERSION}, that of this fm2s-stack; "
+                    "make it anew, or use the fm2s-stack it was made with"
+                )
             selection, fit = told["selection"], told["settings"]["fit"]
             write = told["settings"]["write"]
             spans = (selection["frames"], selection["slices"])
             return cls(
-                preset=preset_of(told["preset"]),
+                preset=preset,
                 channels=tuple(selection["channels"]),
                 maps=tuple(
                     IntensityMap(m["low"], m["high"], m["clamp"]) for m in told["intensity"]

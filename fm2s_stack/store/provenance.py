@@ -39,6 +39,9 @@ KEYS: Mapping[str, str] = {
     "intensity": "affine intensity map of each channel",
     "noise": "noise of each channel as measured for -c auto, null for presets and channels of one"
     " value: gain, intercept, autocorrelation, their errors, and what they were measured on",
+    "photometry": "of each channel of -c auto with neighbours, else null: what was added to the"
+    " denoised mean (shifts) by its grey level (levels), and how each network's results heed the"
+    " planes themselves (heed): half of a change of heed**-0.5 deviations of the noise",
     "weights_sha256": "sha256 of the stored weights, little-endian float32 in C order",
     "device": "kinds of device that computed: 'cpu', 'cuda', or both",
     "timings": "seconds of the fit, and of all units together (apply)",

@@ -1,0 +1,63 @@
+"""How much light a network loses, measured on the recording."""
+
+from __future__ import annotations
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from fm2s_stack.auto import network
+from fm2s_stack.auto.components import BLOCK
+from fm2s_stack.auto.lesson import Lesson, stream_of
+from fm2s_stack.auto.sharing import SideBySide, in_turn
+from fm2s_stack.auto.sites import Site, draw_site
+from fm2s_stack.fm2s.fit import one_thread
+from fm2s_stack.progress import Pulse, unheard
+
+SITES = 384  #: that it is measured on
+PARTS = 16  #: groups of them
+FIRST_STREAM = 300  #: of the random streams: far from those of the training
+
+
+def lost_light(
+    lesson: Lesson,
+    weights: NDArray[np.float32],
+    heed: float,
+    side_by_side: SideBySide = in_turn,
+    pulse: Pulse = unheard,
+) -> float:
+    """What must be added to results for their mean to be right, deviations of the noise.
+
+    Parameters
+    ----------
+    lesson
+        What the network was trained with.
+    weights
+        Its parameters.
+    heed
+        What its results heed the planes themselves, as `Components.heeded`.
+    side_by_side
+        How groups of sites are computed.
+    pulse
+        Called before each; what it raises ends the measurement.
+    """
+    kernels = network.layers(torch.from_numpy(weights), lesson.channels)
+
+    def sums_of(part: int) -> torch.Tensor:
+        pulse()
+        stream = stream_of(lesson, FIRST_STREAM + part)
+        with one_thread():
+            sites = (draw_site(lesson, stream, BLOCK, turned=0) for _ in range(SITES // PARTS))
+            return torch.tensor([_lost(kernels, heed, site) for site in sites]).sum(0)
+
+    lost, unit = torch.stack(side_by_side(sums_of, PARTS)).sum(0).tolist()
+    return float(lost / unit)
+
+
+def _lost(kernels: network.Kernels, heed: float, site: Site) -> tuple[float, float]:
+    """Light that a site loses, and how much light one deviation everywhere is; grey levels."""
+    own = site.deviations[0]
+    made = network.made(kernels, site.shown(own))
+    lost = site.own(own) - site.heeded(site.own(own), made, heed)
+    unit = site.own(np.broadcast_to(site.scale.deviation, own.shape))
+    return float(np.mean(lost * unit, dtype=np.float64)), float(np.mean(unit, dtype=np.float64))
