@@ -7,7 +7,8 @@ import pytest
 from auto_tools import lags, noise_of
 
 from fm2s_stack.auto.background import Background, flat_background
-from fm2s_stack.auto.components import BLOCK, MOST, Components, ComponentSearch, no_components
+from fm2s_stack.auto.component_search import MOST, ComponentSearch
+from fm2s_stack.auto.components import BLOCK, Components, no_components
 
 LEVEL, DEVIATION = 100.0, 10.0
 FLAT = flat_background(LEVEL)

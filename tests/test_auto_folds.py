@@ -11,7 +11,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from fm2s_stack.auto.background import flat_background
-from fm2s_stack.auto.components import BLOCK, Components, ComponentSearch, no_components
+from fm2s_stack.auto.component_search import ComponentSearch
+from fm2s_stack.auto.components import BLOCK, Components, no_components
 from fm2s_stack.auto.folds import FOLDS, PARTS, Folds, no_folds, search_folds
 
 LEVEL, COUNT = 100.0, 96

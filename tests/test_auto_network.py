@@ -13,9 +13,10 @@ from fm2s_stack.auto import network
 from fm2s_stack.auto.background import Background, Place
 from fm2s_stack.auto.channels import channel_count
 from fm2s_stack.auto.components import BLOCK, Components
-from fm2s_stack.auto.denoiser import NeighbourDenoiser, Seen
+from fm2s_stack.auto.denoiser import NeighbourDenoiser
 from fm2s_stack.auto.numbers import packed
 from fm2s_stack.auto.reach import Reach
+from fm2s_stack.auto.seen import Seen
 from fm2s_stack.errors import NonFinitePixels, StoppedEarly
 from fm2s_stack.fm2s.tiles import TILE
 

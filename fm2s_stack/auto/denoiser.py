@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -20,7 +20,8 @@ from fm2s_stack.auto.filling import fill_tiles
 from fm2s_stack.auto.folds import Folds, no_folds
 from fm2s_stack.auto.level_map import LevelMap
 from fm2s_stack.auto.numbers import unpacked
-from fm2s_stack.auto.reach import Reach, Window
+from fm2s_stack.auto.reach import Reach
+from fm2s_stack.auto.seen import Planes, Seen
 from fm2s_stack.fm2s.blending import shares_at
 from fm2s_stack.fm2s.fit import one_thread
 from fm2s_stack.fm2s.intensity import IntensityMap
@@ -29,8 +30,6 @@ from fm2s_stack.fm2s.unchanged import light_of, put_back
 from fm2s_stack.noise_model import NoiseModel
 from fm2s_stack.progress import Pulse, unheard
 from fm2s_stack.settings import Auto, NanPolicy, Precision
-
-Planes = NDArray[np.generic]
 
 HALO = max(network.HALO, BLOCK)  #: of cuts on the grid of tiles, which is one of blocks too
 
@@ -49,30 +48,6 @@ def from_study(arrays: Mapping[str, NDArray[Any]]) -> tuple[Background, Componen
     """Background and components from `NeighbourDenoiser.study`."""
     mean, positions, lines, shifts, ranks, bases = (arrays[name] for name in STUDY)
     return Background(mean, positions, lines, LevelMap(*shifts)), Components(ranks, bases)
-
-
-@dataclass(frozen=True, eq=False)
-class Seen:
-    """A plane and its neighbours, as they were read."""
-
-    planes: Planes  #: grey levels in the order of `Reach.window`, then those of its past, shape
-    #: (planes, y, x)
-    light: tuple[NDArray[np.bool_] | None, ...]  #: which pixels of each carry light; None: all
-    missing: float = 0.0  #: as `Window.missing`
-    absent: tuple[int, ...] = ()  #: as `Window.absent`
-    past: int = 0  #: how many of the planes are of `Window.past`
-
-    @classmethod
-    def of(
-        cls,
-        window: Window,
-        planes: Planes,
-        light: Sequence[NDArray[np.bool_] | None],
-    ) -> Seen:
-        """A window of planes (n, y, x), of which `light` tells which pixels carry light."""
-        numbers = [*window.planes, *window.past]
-        lit = tuple(light[n] for n in numbers)
-        return cls(planes[numbers], lit, window.missing, window.absent, len(window.past))
 
 
 @dataclass(frozen=True, eq=False)

@@ -14,7 +14,8 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from fm2s_stack.auto.components import Components, ComponentSearch, no_components
+from fm2s_stack.auto.component_search import ComponentSearch
+from fm2s_stack.auto.components import Components, no_components
 from fm2s_stack.progress import Pulse, unheard
 
 FOLDS = 4  #: sets of components

@@ -9,7 +9,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from fm2s_stack.auto.background import Background, Means, Place, flat_background
-from fm2s_stack.auto.components import Components, ComponentSearch, no_components
+from fm2s_stack.auto.component_search import ComponentSearch
+from fm2s_stack.auto.components import Components, no_components
 from fm2s_stack.auto.folds import Folds, no_folds, search_folds
 from fm2s_stack.auto.still import without_noise
 from fm2s_stack.image import StackAxis

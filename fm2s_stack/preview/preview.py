@@ -10,7 +10,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from fm2s_stack.auto.background import Place
-from fm2s_stack.auto.denoiser import NeighbourDenoiser, Seen
+from fm2s_stack.auto.denoiser import NeighbourDenoiser
+from fm2s_stack.auto.seen import Seen
 from fm2s_stack.engine.device_pool import DevicePool
 from fm2s_stack.engine.devices import find_devices, usable_threads
 from fm2s_stack.engine.job import AnyDenoiser
