@@ -26,11 +26,9 @@ from fm2s_stack.progress import Pulse, unheard
 Float32 = NDArray[np.float32]
 
 WHOLE = 0.965  #: part of events that shall be there
-HEEDS: tuple[float, ...] = (
-    0.0,
-    *np.geomspace(1 / 256, 1, 33).tolist(),
-)  #: that are tried; the last one adds half of
-#: what is as large as the noise of one plane, and more would let noise in
+#: Heeds that are tried. The last one adds half of what is as large as the noise of one plane is;
+#: more would let noise in.
+HEEDS: tuple[float, ...] = (0.0, *np.geomspace(1 / 256, 1, 33).tolist())
 HIGH = 0.8  #: part of their height, at which events are looked at
 PHASES = 4  #: planes of each event that are looked at
 NEAR = 32  #: planes within which it happens again: what moves has not gone far

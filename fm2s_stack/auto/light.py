@@ -48,7 +48,8 @@ def lost_light(
         stream = stream_of(lesson, FIRST_STREAM + part)
         with one_thread():
             sites = (draw_site(lesson, stream, BLOCK, turned=0) for _ in range(SITES // PARTS))
-            return torch.tensor([_lost(kernels, heed, site) for site in sites]).sum(0)
+            lost = [_lost(kernels, heed, site) for site in sites]
+            return torch.tensor(lost, dtype=torch.float64).sum(0)
 
     lost, unit = torch.stack(side_by_side(sums_of, PARTS)).sum(0).tolist()
     return float(lost / unit)
@@ -60,4 +61,4 @@ def _lost(kernels: network.Kernels, heed: float, site: Site) -> tuple[float, flo
     made = network.made(kernels, site.shown(own))
     lost = site.own(own) - site.heeded(site.own(own), made, heed)
     unit = site.own(np.broadcast_to(site.scale.deviation, own.shape))
-    return float(np.mean(lost * unit, dtype=np.float64)), float(np.mean(unit, dtype=np.float64))
+    return float(np.sum(lost * unit, dtype=np.float64)), float(np.sum(unit, dtype=np.float64))
