@@ -19,6 +19,7 @@ from fm2s_stack.auto.events import find_events
 from fm2s_stack.auto.folds import Folds
 from fm2s_stack.auto.heeding import WHOLE, measure_heed
 from fm2s_stack.auto.lesson import Lesson, Run
+from fm2s_stack.auto.light import lost_light
 from fm2s_stack.auto.reach import Reach
 from fm2s_stack.auto.sites import site_at
 from fm2s_stack.auto.skewness import Skewness
@@ -210,3 +211,13 @@ def test_heeding_nothing_changes_no_bit():
     own = np.zeros_like(made)
     got = components_of(cell()).heeded(own, made, 0.0, 0, (0, 0))
     np.testing.assert_array_equal(got, made)
+
+
+def test_light_is_measured_with_the_components_that_results_are_made_with(keeping):
+    keeping(0.5)
+    nothing = Components(np.zeros((1, 2, 2), np.int64), np.empty((0, BLOCK, BLOCK), np.float16))
+    lesson = lesson_of(cell(), 15.0, nothing)
+    half = 0.5 * np.mean(lesson.runs[0].planes - 100) / 2
+    assert lost_light(lesson, weights(), 1.0) == pytest.approx(half, rel=0.1)
+    applied = replace(lesson, components=components_of(cell()))
+    assert lost_light(applied, weights(), 1.0) < 0.3 * half

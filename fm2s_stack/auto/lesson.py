@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 
 from fm2s_stack.auto.background import Background, Place
 from fm2s_stack.auto.channels import channel_count
+from fm2s_stack.auto.components import Components
 from fm2s_stack.auto.folds import Folds, no_folds
 from fm2s_stack.auto.reach import Reach, Window
 from fm2s_stack.auto.skewness import Skewness
@@ -66,12 +67,20 @@ class Lesson:
     crop: int  #: side of the training crops, pixels, even
     steps: int  #: of Adam
     seed: int  #: of every random stream
-    folds: Folds = field(default_factory=no_folds)  #: components of the recording
+    folds: Folds = field(default_factory=no_folds)  #: components of the recording, to train with
+    components: Components | None = None  #: those that results are made with; None: of `folds`
 
     @property
     def channels(self) -> int:
         """Of the network."""
         return channel_count(self.reach.count)
+
+    @property
+    def applied(self) -> Lesson:
+        """The same with the components that results are made with, everywhere."""
+        if self.components is None:
+            return self
+        return replace(self, folds=Folds((0.0,), (self.components,)))
 
 
 def stream_of(lesson: Lesson, number: int) -> np.random.Generator:

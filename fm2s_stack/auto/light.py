@@ -28,6 +28,9 @@ def lost_light(
 ) -> float:
     """What must be added to results for their mean to be right, deviations of the noise.
 
+    It is measured with the components that results are made with: these hold some noise of the
+    planes they are used on, and heeding the planes brings it into the mean.
+
     Parameters
     ----------
     lesson
@@ -41,13 +44,13 @@ def lost_light(
     pulse
         Called before each; what it raises ends the measurement.
     """
-    kernels = network.layers(torch.from_numpy(weights), lesson.channels)
+    kernels, applied = network.layers(torch.from_numpy(weights), lesson.channels), lesson.applied
 
     def sums_of(part: int) -> torch.Tensor:
         pulse()
-        stream = stream_of(lesson, FIRST_STREAM + part)
+        stream = stream_of(applied, FIRST_STREAM + part)
         with one_thread():
-            sites = (draw_site(lesson, stream, BLOCK, turned=0) for _ in range(SITES // PARTS))
+            sites = (draw_site(applied, stream, BLOCK, turned=0) for _ in range(SITES // PARTS))
             lost = [_lost(kernels, heed, site) for site in sites]
             return torch.tensor(lost, dtype=torch.float64).sum(0)
 

@@ -99,6 +99,7 @@ def train_auto(
         steps=fit.draws,
         seed=seed,
         folds=denoiser.folds,
+        components=denoiser.components,
     )
     pulse, told = partial(progress.advance, 0), lambda step: done(step, fit.draws)
     if devices.kind == "cpu":
