@@ -15,13 +15,14 @@ from fm2s_stack.auto.denoiser import NeighbourDenoiser
 from fm2s_stack.check.verify import verify_output
 from fm2s_stack.engine.job import Job
 from fm2s_stack.engine.near_task import with_neighbours
-from fm2s_stack.errors import StoppedEarly
+from fm2s_stack.errors import OutputError, StoppedEarly
+from fm2s_stack.job import reload
 from fm2s_stack.job.planning import plan_stack
 from fm2s_stack.metrics import movie_si_psnr
 from fm2s_stack.noise_model import NoiseModel
 from fm2s_stack.plan import Unit
 from fm2s_stack.progress import Silent
-from fm2s_stack.settings import Auto, FitSettings, RunSettings, WriteSettings
+from fm2s_stack.settings import PIXEL_VERSION, Auto, FitSettings, RunSettings, WriteSettings
 from fm2s_stack.simulate import Simulation, noisy_frame, truth_frame
 from fm2s_stack.stopping import Stop
 from fm2s_stack.store.attributes import read_attributes
@@ -126,6 +127,23 @@ def test_networks_of_another_movie_bring_no_background_of_it(plain, tmp_path):
     (lent,), (own,) = load_denoisers(lender), load_denoisers(tmp_path / "out.zarr")
     np.testing.assert_array_equal(lent.weights, own.weights)
     assert not np.array_equal(lent.background.mean, own.background.mean)
+
+
+def test_networks_of_another_pixel_version_are_refused_in_a_line(plain, monkeypatch):
+    monkeypatch.setattr(reload, "PIXEL_VERSION", PIXEL_VERSION + 1)
+    with pytest.raises(OutputError, match=r"out\.zarr: .* pixel version \d+, expected \d+") as told:
+        load_denoisers(plain[1])
+    assert "\n" not in str(told.value)
+
+
+def test_what_is_made_up_for_is_in_the_output(plain):
+    (told,) = read_attributes(plain[1])["photometry"]
+    (denoiser,) = load_denoisers(plain[1])
+    levels, shifts = (np.array(told[name]) for name in ("levels", "shifts"))
+    assert len(levels) > 2 and np.all(np.diff(levels) > 0) and len(shifts) == len(levels)
+    np.testing.assert_allclose(levels, denoiser.background.level_map.levels, atol=1e-3)
+    assert shifts[0] < 0 < shifts[-1]  # smoothing made dark parts brighter, bright ones darker
+    assert told["heed"] == pytest.approx([float(denoiser.weights[0, -1])], abs=1e-5)
 
 
 def test_no_neighbour_is_taken_across_a_break(tmp_path):
