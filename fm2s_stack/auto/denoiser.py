@@ -41,13 +41,18 @@ STUDY = (
     "background_map",
     "component_ranks",
     "components",
+    "light",
 )
 
 
-def from_study(arrays: Mapping[str, NDArray[Any]]) -> tuple[Background, Components]:
-    """Background and components from `NeighbourDenoiser.study`."""
-    mean, positions, lines, shifts, ranks, bases = (arrays[name] for name in STUDY)
-    return Background(mean, positions, lines, LevelMap(*shifts)), Components(ranks, bases)
+def from_study(arrays: Mapping[str, NDArray[Any]]) -> dict[str, Any]:
+    """What a `NeighbourDenoiser` knows of a recording, from its `study`."""
+    mean, positions, lines, shifts, ranks, bases, light = (arrays[name] for name in STUDY)
+    return {
+        "background": Background(mean, positions, lines, LevelMap(*shifts)),
+        "components": Components(ranks, bases),
+        "light": light,
+    }
 
 
 @dataclass(frozen=True, eq=False)
@@ -56,6 +61,7 @@ class _Network:
 
     kernels: network.Kernels
     heed: float  #: of the plane itself, as `Components.heeded`
+    light: float  #: added everywhere, deviations of the noise
     share: float  #: of its result in the plane
 
 
@@ -79,6 +85,8 @@ class NeighbourDenoiser:
     nan: NanPolicy = "refuse"  #: what happens to pixels that carry no light
     precision: Precision = "float32"  #: arithmetic of the networks
     components: Components = field(default_factory=no_components)  #: of the recording
+    light: NDArray[np.float64] = field(default_factory=lambda: np.empty(0))  #: what each of lent
+    #: networks loses here, deviations of the noise; empty for those trained here, which have it
     folds: Folds = field(default_factory=no_folds)  #: components to train with; not stored
     halo: int = HALO  #: pixels to each side that a result depends on
 
@@ -92,6 +100,7 @@ class NeighbourDenoiser:
             "background_map": self.background.level_map.as_array(),
             "component_ranks": self.components.ranks,
             "components": self.components.bases,
+            "light": self.light,
         }
 
     def __call__(
@@ -207,7 +216,8 @@ class NeighbourDenoiser:
         kernels = [
             (kernel.contiguous(memory_format=torch.channels_last), bias) for kernel, bias in found
         ]
-        return _Network(kernels, heed, share)
+        light = float(self.light[number]) if len(self.light) else 0.0
+        return _Network(kernels, heed, light, share)
 
     def _levels(
         self,
@@ -230,7 +240,7 @@ class NeighbourDenoiser:
         for each in networks:
             part = self._run(each.kernels, tensor)[: own.shape[0], : own.shape[1]]
             heeded = self.components.heeded(own, part, each.heed, place.other, origin)
-            made += np.float32(each.share) * heeded
+            made += np.float32(each.share) * (heeded + np.float32(each.light))
         return scale.part(inner).levels(made)
 
     def _shown(

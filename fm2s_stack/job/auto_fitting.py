@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 from functools import partial
 
 import numpy as np
@@ -11,6 +12,8 @@ from fm2s_stack.auto import numbers
 from fm2s_stack.auto.channels import channel_count
 from fm2s_stack.auto.denoiser import NeighbourDenoiser
 from fm2s_stack.auto.lesson import Lesson
+from fm2s_stack.auto.light import lost_light
+from fm2s_stack.auto.numbers import unpacked
 from fm2s_stack.auto.planewise import SIZE
 from fm2s_stack.auto.reach import reach_of
 from fm2s_stack.auto.skewness import measure_skewness
@@ -85,11 +88,55 @@ def train_auto(
     StackError
         If a plane cannot be read.
     """
+    lesson = _lesson(stack, c, denoiser, fit, window, along, seed, progress)
+    pulse, told = partial(progress.advance, 0), lambda step: done(step, fit.draws)
+    if devices.kind == "cpu":
+        return Fitted(*train(lesson, side_by_side=devices.each, progress=told, pulse=pulse))
+    return Fitted(
+        *compute_on(
+            devices, lambda device: train(lesson, device, progress=told, pulse=pulse), pulse
+        )
+    )
+
+
+def with_light(
+    stack: Stack,
+    c: int,
+    denoiser: NeighbourDenoiser,
+    fit: FitSettings,
+    along: StackAxis,
+    told: Progress,
+) -> NeighbourDenoiser:
+    """A denoiser with lent networks, and what these lose of this stack's light.
+
+    Raises
+    ------
+    StackError
+        If a plane cannot be read.
+    """
+    whole = Window(0, stack.image.shape[0 if along == "t" else 2])
+    lesson = _lesson(stack, c, denoiser, fit, whole, along, fit.seed, told)
+    pulse = partial(told.advance, 0)
+    lost = [lost_light(lesson, *unpacked(one), pulse=pulse) for one in denoiser.weights]
+    return replace(denoiser, light=np.array(lost))
+
+
+def _lesson(
+    stack: Stack,
+    c: int,
+    denoiser: NeighbourDenoiser,
+    fit: FitSettings,
+    window: Window,
+    along: StackAxis,
+    seed: int,
+    progress: Progress,
+) -> Lesson:
+    """What a network is trained with, or measured on, in a window of a stack."""
     runs = training_runs(stack, c, fit, window, along, denoiser.reach, progress)
     skewness = measure_skewness(
         looks_of(runs, denoiser.background, denoiser.reach.looked_at), denoiser.noise
     )
-    lesson = Lesson(
+    return Lesson(
         runs=runs,
         background=denoiser.background,
         noise=denoiser.noise,
@@ -100,12 +147,4 @@ def train_auto(
         seed=seed,
         folds=denoiser.folds,
         components=denoiser.components,
-    )
-    pulse, told = partial(progress.advance, 0), lambda step: done(step, fit.draws)
-    if devices.kind == "cpu":
-        return Fitted(*train(lesson, side_by_side=devices.each, progress=told, pulse=pulse))
-    return Fitted(
-        *compute_on(
-            devices, lambda device: train(lesson, device, progress=told, pulse=pulse), pulse
-        )
     )

@@ -19,6 +19,7 @@ from fm2s_stack.errors import (
     UsageError,
 )
 from fm2s_stack.fm2s.denoiser import Denoiser
+from fm2s_stack.job.auto_fitting import with_light
 from fm2s_stack.job.auto_measuring import study
 from fm2s_stack.job.completing import put_back
 from fm2s_stack.job.fitting import measure_channels, train_channels
@@ -193,7 +194,8 @@ def _own(wanted: Wanted, c: int, lent: AnyDenoiser, told: Progress) -> AnyDenois
     if not isinstance(mine, NeighbourDenoiser):
         return mine
     found = study(wanted.stack, c, wanted.fit, wanted.along, mine.noise, told, to_train=False)
-    return replace(mine, background=found.background, components=found.components)
+    here = replace(mine, background=found.background, components=found.components)
+    return with_light(wanted.stack, c, here, wanted.fit, wanted.along, told)
 
 
 def _job(

@@ -143,12 +143,10 @@ class _Told:
             return LeftAlone(**common)
         if auto.alone:
             return PlanewiseDenoiser(noise=noise, **common)
-        background, components = from_study(read_study(path, i, STUDY))
         return NeighbourDenoiser(
-            background=background,
-            components=components,
             noise=noise,
             reach=reach_of(auto.neighbours or 0, causal=auto.causal),
+            **from_study(read_study(path, i, STUDY)),
             **common,
         )
 
