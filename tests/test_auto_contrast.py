@@ -10,7 +10,7 @@ from fm2s_stack.auto.calibration import calibrated
 from fm2s_stack.auto.channels import channel_count
 from fm2s_stack.auto.contrast import kept_contrast
 from fm2s_stack.auto.lesson import Lesson, Run
-from fm2s_stack.auto.light import lost_light
+from fm2s_stack.auto.light import Light, lost_light
 from fm2s_stack.auto.numbers import unpacked
 from fm2s_stack.auto.reach import Reach
 from fm2s_stack.auto.skewness import Skewness
@@ -99,13 +99,13 @@ def test_the_light_that_is_lost_is_found(keeping, monkeypatch, part):
     lesson = lesson_of(4.0)
     mean = (lesson.runs[0].planes.mean() - 100) / 5
     lost = mean - (part * mean - 0.1)
-    assert lost_light(lesson, weights, 0.0) == pytest.approx(lost, abs=0.02)
+    assert lost_light(lesson, weights, 0.0).lost == pytest.approx(lost, abs=0.02)
 
 
 def test_a_network_that_is_made_up_for_gives_that_much_more(monkeypatch):
     monkeypatch.setattr(calibration, "kept_contrast", lambda *asked: 0.8)
     monkeypatch.setattr(calibration, "measure_heed", lambda *asked: 0.5)
-    monkeypatch.setattr(calibration, "lost_light", lambda *asked: 0.25)
+    monkeypatch.setattr(calibration, "lost_light", lambda *asked: Light(0.25, 0.1))
     stream = torch.Generator().manual_seed(1)
     weights = torch.randn(network.parameter_count(CHANNELS), generator=stream).numpy() * 0.05
     shown = torch.randn((2, CHANNELS, 32, 32), generator=stream)

@@ -44,7 +44,7 @@ def calibrated(
     scaled = _changed(weights, lesson.channels, kept, 0.0)
     heed = measure_heed(lesson, scaled, pulse)
     light = lost_light(lesson, scaled, heed, side_by_side, pulse)
-    whole = _changed(scaled, lesson.channels, 1.0, light)
+    whole = _changed(scaled, lesson.channels, 1.0, light.lost)
     return packed(whole, heed)
 
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import NamedTuple
+
 import numpy as np
 import torch
 from numpy.typing import NDArray
@@ -16,7 +18,20 @@ from fm2s_stack.progress import Pulse, unheard
 
 SITES = 384  #: that it is measured on
 PARTS = 16  #: groups of them
+SURE = 4.0  #: errors by which light must be lost to be sure
 FIRST_STREAM = 300  #: of the random streams: far from those of the training
+
+
+class Light(NamedTuple):
+    """Light that is lost, deviations of the noise."""
+
+    lost: float
+    error: float  #: standard error of that
+
+    @property
+    def sure(self) -> float:
+        """What is lost, or nothing where chance could be all there is to it."""
+        return self.lost if abs(self.lost) > SURE * self.error else 0.0
 
 
 def lost_light(
@@ -25,8 +40,8 @@ def lost_light(
     heed: float,
     side_by_side: SideBySide = in_turn,
     pulse: Pulse = unheard,
-) -> float:
-    """What must be added to results for their mean to be right, deviations of the noise.
+) -> Light:
+    """What must be added to results for their mean to be right.
 
     It is measured with the components that results are made with: these hold some noise of the
     planes they are used on, and heeding the planes brings it into the mean.
@@ -54,8 +69,11 @@ def lost_light(
             lost = [_lost(kernels, heed, site) for site in sites]
             return torch.tensor(lost, dtype=torch.float64).sum(0)
 
-    lost, unit = torch.stack(side_by_side(sums_of, PARTS)).sum(0).tolist()
-    return float(lost / unit)
+    lost, unit = torch.stack(side_by_side(sums_of, PARTS)).numpy().T
+    value = lost.sum() / unit.sum()
+    # From how the parts depart from it.
+    error = np.sqrt(np.square(lost - value * unit).sum()) / unit.sum()
+    return Light(float(value), float(error))
 
 
 def _lost(kernels: network.Kernels, heed: float, site: Site) -> tuple[float, float]:

@@ -107,7 +107,9 @@ def with_light(
     along: StackAxis,
     told: Progress,
 ) -> NeighbourDenoiser:
-    """A denoiser with lent networks, and what these lose of this stack's light.
+    """A denoiser with lent networks, and what these lose of this stack's light, if that is sure.
+
+    Those of the same stack lose none, and give the bits they gave.
 
     Raises
     ------
@@ -117,7 +119,7 @@ def with_light(
     whole = Window(0, stack.image.shape[0 if along == "t" else 2])
     lesson = _lesson(stack, c, denoiser, fit, whole, along, fit.seed, told)
     pulse = partial(told.advance, 0)
-    lost = [lost_light(lesson, *unpacked(one), pulse=pulse) for one in denoiser.weights]
+    lost = [lost_light(lesson, *unpacked(one), pulse=pulse).sure for one in denoiser.weights]
     return replace(denoiser, light=np.array(lost))
 
 
